@@ -1,0 +1,271 @@
+"""An answer, as it happens.
+
+A provider answers with a stream of these, in this order:
+
+    Started
+      for each choice, interleaved:  ReasoningDelta* TextDelta* (ToolCallStarted ToolCallDelta*
+                                     ToolCallFinished)*   in any order the model chose
+                                     ChoiceFinished
+    Finished                         exactly once, last
+
+A failure is raised as `core.errors.GlimtError`, before or after any event; it is never an event.
+`KeepAlive` may appear anywhere and means: alive, nothing to say yet.
+`collect` folds a stream into an `Answer`; a codec's unary form encodes that.
+"""
+
+from collections.abc import AsyncIterable
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from glimt.core.parts import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from glimt.core.usage import Timing, Usage
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+
+
+class TopLogprob(msgspec.Struct, frozen=True):
+    """One alternative at one position. `token_bytes` are exact where `token` may be half a character."""
+
+    token: str
+    logprob: float
+    token_bytes: bytes
+
+
+class TokenLogprob(msgspec.Struct, frozen=True):
+    """The drawn token, its natural-log probability before temperature and filters, and its rivals."""
+
+    token: str
+    logprob: float
+    token_bytes: bytes
+    top: tuple[TopLogprob, ...] = ()
+    token_id: int = -1
+
+
+class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
+    """Somebody took the request.
+
+    `model` is the deployment that answers, never the alias that was asked for. `warnings` name what
+    was understood but not honoured. `prompt_tokens` is known here by providers that render
+    the prompt themselves.
+    """
+
+    id: str
+    model: str
+    created: int
+    provider: str
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class KeepAlive(msgspec.Struct, frozen=True, tag="keep_alive"):
+    """Nothing new, still working."""
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
+    """More of the answer's text. `text` may be empty when only `logprobs` are new."""
+
+    choice: int = 0
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only=True):
+    """More of the thought."""
+
+    choice: int = 0
+    text: str
+    signature: str | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_only=True):
+    """A call begins; its name is whole and declared. `index` counts the calls of one choice."""
+
+    choice: int = 0
+    index: int
+    id: str
+    name: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=True):
+    """More of the arguments' JSON text; the deltas of one call concatenate to one JSON object."""
+
+    choice: int = 0
+    index: int
+    arguments: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class ToolCallFinished(msgspec.Struct, frozen=True, tag="tool_call_finished", kw_only=True):
+    """The arguments are whole. A truncated call never gets this event."""
+
+    choice: int = 0
+    index: int
+
+
+class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only=True):
+    """One choice ended. `stop` is the stop text or token id that ended it, if one did."""
+
+    choice: int = 0
+    reason: FinishReason
+    stop: str | int | None = None
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
+    """All choices ended; the bill."""
+
+    usage: Usage
+    timing: Timing = Timing()
+
+
+Event: TypeAlias = (
+    Started
+    | KeepAlive
+    | TextDelta
+    | ReasoningDelta
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallFinished
+    | ChoiceFinished
+    | Finished
+)
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished answer: its parts in order of appearance."""
+
+    index: int
+    parts: tuple[Part, ...]
+    reason: FinishReason
+    stop: str | int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+    reasoning_logprobs: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning parts, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, ReasoningPart))
+
+    @property
+    def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """The calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
+
+    @property
+    def refusal(self) -> str | None:
+        """The refusal, if the model refused."""
+        texts = [part.text for part in self.parts if isinstance(part, RefusalPart)]
+        return "".join(texts) if texts else None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer: the unary form of an event stream."""
+
+    started: Started
+    choices: tuple[Choice, ...]
+    usage: Usage
+    timing: Timing = Timing()
+
+
+class _ChoiceBuilder:
+    """Folds the events of one choice. Text, thought and calls keep their order of appearance."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self._runs: list[tuple[str, list[str], ToolCallStarted | None]] = []
+        self._calls: dict[int, list[str]] = {}
+        self._whole: set[int] = set()
+        self._signatures: dict[int, str] = {}
+        self.logprobs: list[TokenLogprob] = []
+        self.reasoning_logprobs: list[TokenLogprob] = []
+        self.finished: ChoiceFinished | None = None
+
+    def _append(self, kind: str, text: str) -> None:
+        if not self._runs or self._runs[-1][0] != kind:
+            self._runs.append((kind, [], None))
+        self._runs[-1][1].append(text)
+
+    def add(self, event: Event) -> None:
+        match event:
+            case TextDelta():
+                if event.text:
+                    self._append("text", event.text)
+                self.logprobs.extend(event.logprobs)
+            case ReasoningDelta():
+                if event.text or event.signature:
+                    self._append("reasoning", event.text)
+                if event.signature:
+                    self._signatures[len(self._runs) - 1] = event.signature
+                self.reasoning_logprobs.extend(event.logprobs)
+            case ToolCallStarted():
+                pieces: list[str] = []
+                self._calls[event.index] = pieces
+                self._runs.append(("tool_call", pieces, event))
+            case ToolCallDelta():
+                self._calls[event.index].append(event.arguments)
+                self.logprobs.extend(event.logprobs)
+            case ToolCallFinished():
+                self._whole.add(event.index)
+            case ChoiceFinished():
+                self.finished = event
+            case _:
+                pass
+
+    def build(self) -> Choice:
+        parts: list[Part] = []
+        for position, (kind, pieces, call) in enumerate(self._runs):
+            text = "".join(pieces)
+            if call is not None:
+                # A call whose arguments were cut off must never look like one to be run.
+                if call.index in self._whole:
+                    parts.append(ToolCallPart(id=call.id, name=call.name, arguments=text))
+            elif kind == "reasoning":
+                parts.append(ReasoningPart(text=text, signature=self._signatures.get(position)))
+            else:
+                parts.append(TextPart(text))
+        finished = self.finished or ChoiceFinished(choice=self.index, reason="error")
+        return Choice(
+            index=self.index,
+            parts=tuple(parts),
+            reason=finished.reason,
+            stop=finished.stop,
+            logprobs=tuple(self.logprobs),
+            reasoning_logprobs=tuple(self.reasoning_logprobs),
+        )
+
+
+async def collect(events: AsyncIterable[Event]) -> Answer:
+    """Fold a stream into an answer.
+
+    Raises:
+        GlimtError: Whatever the stream raised.
+        ValueError: The stream broke its grammar (no `Started`, or no `Finished`).
+    """
+    started: Started | None = None
+    finished: Finished | None = None
+    builders: dict[int, _ChoiceBuilder] = {}
+    async for event in events:
+        match event:
+            case Started():
+                started = event
+            case Finished():
+                finished = event
+            case KeepAlive():
+                pass
+            case _:
+                builders.setdefault(event.choice, _ChoiceBuilder(event.choice)).add(event)
+    if started is None or finished is None:
+        raise ValueError("an event stream must begin with Started and end with Finished")
+    return Answer(
+        started=started,
+        choices=tuple(builders[index].build() for index in sorted(builders)),
+        usage=finished.usage,
+        timing=finished.timing,
+    )

@@ -1,0 +1,56 @@
+"""How an engine is run: parsed once, passed down, torch-free.
+
+Knows nothing about where the values came from (`glimt.app.config`) or what a model looks like
+(`glimt.engine.config`).
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+
+PAGE_SIZE = 64
+"""Tokens in one page of the cache. 64 rows of 576 values are 73.7 kB a layer in bf16: large enough
+for wide loads, small enough that a prefix is shared to within 63 tokens."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a worker process needs to know.
+
+    Attributes:
+        model: `glimt/nano`, a folder in Hugging Face layout, or a hub id.
+        revision: The hub revision, when `model` is a hub id.
+        device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU when there is one.
+        dtype: "auto" is the checkpoint's own on a GPU; on a CPU float32 for models under 4 GB,
+            bfloat16 above.
+        load_format: "dummy" makes random weights of the right shapes, for benchmarks.
+        latent_norm_eps: The eps of the two latent norms (q_a and kv_a). `None` takes the config's
+            `rms_norm_eps`, as training did; transformers hard-codes 1e-6.
+        context_length: Lowers the model's own limit; never raises it.
+        cache_gb: Memory for the KV pool in gigabytes (10**9 bytes). `None` takes what is free on a
+            GPU after a trial run, and 1.0 on a CPU.
+        gpu_memory_fraction: How much of the GPU's memory everything together may take.
+        max_sequences: How many sequences may run at once; more wait.
+        max_step_tokens: The token budget of one step, prefill chunks and decodes together.
+        max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded.
+        prefix_cache: Reuse full pages of earlier prompts.
+        threads: CPU threads for torch; `None` lets the worker choose.
+        seed: For dummy weights and for requests without a seed; `None` draws one.
+    """
+
+    model: str = "glimt/nano"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    load_format: Literal["auto", "dummy"] = "auto"
+    latent_norm_eps: float | None = None
+    context_length: int | None = None
+    cache_gb: float | None = None
+    gpu_memory_fraction: float = 0.9
+    max_sequences: int = 64
+    max_step_tokens: int = 2048
+    max_queue_requests: int = 4096
+    prefix_cache: bool = True
+    threads: int | None = None
+    seed: int | None = None
