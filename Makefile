@@ -1,0 +1,57 @@
+# Every target sets up .venv when it is missing or older than its list of packages, and does
+# nothing twice.
+#
+#   make serve    install what serving needs and start the server     GLIMT_HOST, GLIMT_PORT, GLIMT_HOME
+#   make test     the tests                                           ARGS="tests/cli -k help"
+#   make check    formatting, lint, types, layers, generated docs
+#   make bench    measure a server                                    ARGS="--url http://…"
+#   make docs     write docs/reference anew
+#
+#   PYTHON=python3.12       which Python to build .venv with (3.11 or newer)
+#   TORCH_INDEX=https://…   where to take PyTorch from: its install page names one address per CUDA
+#                           version and one for CPU; unset, your pip's own index is asked
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format bench docs clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:
+	@sed -n 's/^#   make/  make/p' Makefile
+
+serve: $(VENV)/.engine
+	@exec $(BIN)/glimt serve $(ARGS)
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff format --check --quiet || { echo "make format puts this right" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python docs/generate.py --check
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check --fix --quiet
+
+bench: $(VENV)/.engine
+	@exec $(BIN)/glimt bench $(ARGS)
+
+docs: $(VENV)/.dev
+	@$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.engine: pyproject.toml constraints.txt scripts/set_up
+	@scripts/set_up engine
+
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/set_up
+	@scripts/set_up dev
