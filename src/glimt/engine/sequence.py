@@ -22,6 +22,7 @@ class Sequence:
         page_hashes: The hash-chain keys of its full pages, as far as they are known.
         num_cached: Prompt tokens that the prefix cache already held when it was first admitted.
         arrived_s: Monotonic time of arrival.
+        arrival: Its number in order of arrival, which breaks ties of priority.
     """
 
     connection: int
@@ -32,6 +33,7 @@ class Sequence:
     priority: int = 0
     salt: str = ""
     arrived_s: float = 0.0
+    arrival: int = 0
     num_computed: int = 0
     num_cached: int = 0
     admitted: bool = False

@@ -1,0 +1,308 @@
+"""The engine in one process, one thread and no I/O: add, abort, step.
+
+`step` is the whole engine: schedule, forward, sample, update. Knows when a sequence may start and
+why it ends; leaves who is next to the scheduler, tensors to the runner, draws to the sampler, and
+the socket to the worker. Text, templates and stop strings are the gateway's.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+from torch import Tensor
+
+from glimt.core.clock import Clock, SystemClock
+from glimt.engine.kv_cache import PagePool
+from glimt.engine.messages import (
+    Admitted,
+    EngineFinish,
+    Output,
+    Refused,
+    SamplingParams,
+    Stats,
+    Submit,
+)
+from glimt.engine.sampler import Drawn, Sampler
+from glimt.engine.scheduler import Scheduler
+from glimt.engine.sequence import Scheduled, Sequence
+from glimt.engine.settings import PAGE_SIZE, EngineSettings
+
+MAX_TOP_LOGPROBS = 20
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "temperature": (0.0, math.inf),
+    "top_k": (0, math.inf),
+    "min_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "repetition_penalty": (0.01, 100.0),
+    "max_tokens": (1, math.inf),
+    "min_tokens": (0, math.inf),
+}
+"""Both ends belong to the range; infinity itself never does."""
+
+
+class Runner(Protocol):
+    """What computes logits."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Columns of the logits; token ids are below it."""
+        ...
+
+    @property
+    def num_pages(self) -> int:
+        """Pages of the KV pool; sequences' `pages` are below it."""
+        ...
+
+    def forward(self, step: list[Scheduled]) -> Tensor:
+        """Compute the rows of `step` into the pool.
+
+        Returns:
+            float32 [number of `step` that draw, vocab_size], in order; the caller may overwrite it.
+        """
+        ...
+
+
+class EngineCore:
+    """Continuous batching over one runner.
+
+    Requests are known by (connection, id): ids of one connection mean nothing to another.
+
+    Args:
+        context_length: The model's limit; a pool that holds less lowers it.
+
+    Attributes:
+        context_length: The most tokens of one sequence, prompt and answer together.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        settings: EngineSettings,
+        *,
+        context_length: int,
+        clock: Clock | None = None,
+    ) -> None:
+        self._runner = runner
+        self._clock = clock or SystemClock()
+        self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
+        self._scheduler = Scheduler(
+            self._pool,
+            max_sequences=settings.max_sequences,
+            max_step_tokens=settings.max_step_tokens,
+        )
+        self._sampler = Sampler(runner.vocab_size, seed=settings.seed)
+        self._max_waiting = settings.max_queue_requests
+        self._max_running = settings.max_sequences
+        self._sequences: dict[tuple[int, int], Sequence] = {}
+        self._totals = _Totals()
+        self.context_length = min(context_length, runner.num_pages * PAGE_SIZE)
+
+    def add(self, connection: int, submit: Submit) -> Refused | None:
+        """Queue a request; `None` means that answers will come."""
+        refused = self._refuse(connection, submit)
+        if refused is not None:
+            return refused
+        room = self.context_length - len(submit.prompt)
+        sampling = submit.sampling
+        if sampling.max_tokens > room:
+            sampling = msgspec.structs.replace(sampling, max_tokens=room)
+        sequence = Sequence(
+            connection=connection,
+            id=submit.id,
+            tokens=list(submit.prompt),
+            num_prompt=len(submit.prompt),
+            sampling=sampling,
+            priority=submit.priority,
+            salt=submit.salt,
+            arrived_s=self._clock.monotonic(),
+        )
+        self._sequences[connection, submit.id] = sequence
+        self._scheduler.add(sequence)
+        return None
+
+    def abort(self, connection: int, ids: Iterable[int] | None = None) -> None:
+        """Forget these requests of a connection, `None` all of them; unknown ids are ignored."""
+        if ids is None:
+            ids = [id_ for owner, id_ in self._sequences if owner == connection]
+        for id_ in ids:
+            sequence = self._sequences.get((connection, id_))
+            if sequence is not None:
+                self._totals.aborted += 1
+                self._remove(sequence)
+
+    def drop_connection(self, connection: int) -> None:
+        """Forget every request of a connection that is gone."""
+        self.abort(connection)
+
+    def has_work(self) -> bool:
+        """Whether a step would do something."""
+        return bool(self._sequences)
+
+    def step(self) -> list[tuple[int, Admitted | Output]]:
+        """Compute one step; what it brought, each with the connection to tell.
+
+        What the runner raises passes through; the state is then that of before, so the step may
+        be tried again.
+        """
+        started_s = self._clock.monotonic()
+        step = self._scheduler.schedule()
+        if not step:
+            return []
+        logits = self._runner.forward(step)
+        reports: list[tuple[int, Admitted | Output]] = self._report_admitted(step, started_s)
+        drawing = [scheduled.sequence for scheduled in step if scheduled.draws]
+        self._scheduler.advance(step)
+        if drawing:
+            drawn = self._sampler.sample(drawing, logits)
+            reports += [
+                (sequence.connection, self._update(sequence, row, drawn))
+                for row, sequence in enumerate(drawing)
+            ]
+        self._totals.steps += 1
+        self._totals.step_s += self._clock.monotonic() - started_s
+        return reports
+
+    def stats(self) -> Stats:
+        """Counters since start and gauges of this moment; `connections` is the worker's to fill."""
+        totals = self._totals
+        return Stats(
+            running=self._scheduler.num_running,
+            waiting=self._scheduler.num_waiting,
+            pages_total=self._pool.num_pages,
+            pages_used=self._pool.num_used,
+            pages_cached=self._pool.num_cached,
+            steps_total=totals.steps,
+            step_s_total=totals.step_s,
+            prompt_tokens_total=totals.prompt_tokens,
+            cached_tokens_total=totals.cached_tokens,
+            generated_tokens_total=totals.generated_tokens,
+            finished_total=totals.finished,
+            aborted_total=totals.aborted,
+            preempted_total=self._scheduler.num_preempted,
+        )
+
+    def check_integrity(self) -> None:
+        """Assert that no page, slot or sequence is lost or kept for nobody.
+
+        Raises:
+            AssertionError: What does not add up.
+        """
+        self._scheduler.check_integrity()
+        num_known = self._scheduler.num_running + self._scheduler.num_waiting
+        assert num_known == len(self._sequences), "queues and table differ"
+        assert self._sampler.remembered <= set(self._sequences.values()), "a draw's state is lost"
+
+    def _report_admitted(
+        self, step: list[Scheduled], now_s: float
+    ) -> list[tuple[int, Admitted | Output]]:
+        reports: list[tuple[int, Admitted | Output]] = []
+        for sequence in [s.sequence for s in step if not s.sequence.admitted]:
+            sequence.admitted = True
+            self._totals.prompt_tokens += sequence.num_prompt
+            self._totals.cached_tokens += sequence.num_cached
+            admitted = Admitted(
+                id=sequence.id,
+                cached_tokens=sequence.num_cached,
+                queue_s=max(0.0, now_s - sequence.arrived_s),
+            )
+            reports.append((sequence.connection, admitted))
+        return reports
+
+    def _update(self, sequence: Sequence, row: int, drawn: Drawn) -> Output:
+        token = drawn.tokens[row]
+        if token < 0:
+            # Its rows may hold what broke the logits: nobody may find them in the prefix cache.
+            self._totals.finished += 1
+            self._remove(sequence, forget=True)
+            return Output(sequence.id, [], "error")
+        sequence.tokens.append(token)
+        self._totals.generated_tokens += 1
+        finish: EngineFinish | None = None
+        if token in sequence.sampling.stop_token_ids:
+            finish = "stop"
+        elif sequence.num_generated >= sequence.sampling.max_tokens:
+            finish = "length"
+        if finish is not None:
+            self._totals.finished += 1
+            self._remove(sequence)
+        if row not in drawn.logprobs:
+            return Output(sequence.id, [token], finish)
+        return Output(sequence.id, [token], finish, [drawn.logprobs[row]], [drawn.top[row]])
+
+    def _remove(self, sequence: Sequence, *, forget: bool = False) -> None:
+        del self._sequences[sequence.connection, sequence.id]
+        self._scheduler.remove(sequence, forget=forget)
+        self._sampler.forget(sequence)
+
+    def _refuse(self, connection: int, submit: Submit) -> Refused | None:
+        """Why a request is not served, if it is not."""
+        fault = self._find_fault(connection, submit)
+        if fault is not None:
+            param, message = fault
+            return Refused(id=submit.id, code="invalid", message=message, param=param)
+        if len(submit.prompt) >= self.context_length:
+            message = (
+                f"The prompt has {len(submit.prompt)} tokens, and at least one must be left for "
+                f"the answer, but this engine holds {self.context_length} tokens of one sequence. "
+                "Shorten the prompt."
+            )
+            return Refused(id=submit.id, code="context_length", message=message)
+        num_idle = self._max_running - self._scheduler.num_running
+        if self._scheduler.num_waiting >= self._max_waiting + num_idle:
+            message = f"{self._scheduler.num_waiting} requests wait already. Try again later."
+            return Refused(id=submit.id, code="overloaded", message=message)
+        return None
+
+    def _find_fault(self, connection: int, submit: Submit) -> tuple[str, str] | None:
+        """The parameter at fault and what to change, if the request makes no sense here."""
+        vocab_size = self._runner.vocab_size
+        if (connection, submit.id) in self._sequences:
+            return "id", f"The id is already in use on this connection: {submit.id}"
+        if not submit.prompt:
+            return "prompt", "The prompt is empty; at least one token is needed."
+        if min(submit.prompt) < 0 or max(submit.prompt) >= vocab_size:
+            wrong = next(token for token in submit.prompt if not 0 <= token < vocab_size)
+            return "prompt", f"Token ids must be from 0 to {vocab_size - 1}: {wrong}"
+        return find_sampling_fault(submit.sampling, vocab_size)
+
+
+class _Totals(msgspec.Struct):
+    steps: int = 0
+    step_s: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    finished: int = 0
+    aborted: int = 0
+
+
+def find_sampling_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
+    """The first setting that is out of range, and what to change; `None` if all is well."""
+    for name, (low, high) in _RANGES.items():
+        value: float = getattr(sampling, name)
+        # Written so that NaN fails too.
+        if not (low <= value <= high and value < math.inf):
+            wanted = f"from {low} to {high}" if high < math.inf else f"at least {low}, and finite"
+            return name, f"{name} must be {wanted}: {value}"
+    if not 0 < sampling.top_p <= 1:
+        return "top_p", f"top_p must be above 0 and at most 1: {sampling.top_p}"
+    if sampling.min_tokens > sampling.max_tokens:
+        message = f"min_tokens must not exceed max_tokens ({sampling.max_tokens})"
+        return "min_tokens", f"{message}: {sampling.min_tokens}"
+    if sampling.top_logprobs is not None and not 0 <= sampling.top_logprobs <= MAX_TOP_LOGPROBS:
+        message = f"top_logprobs must be from 0 to {MAX_TOP_LOGPROBS}: {sampling.top_logprobs}"
+        return "top_logprobs", message
+    for name, ids in (
+        ("stop_token_ids", sampling.stop_token_ids),
+        ("logit_bias", sampling.logit_bias),
+    ):
+        for id_ in ids:
+            if not 0 <= id_ < vocab_size:
+                return name, f"{name}: token ids must be from 0 to {vocab_size - 1}: {id_}"
+    for id_, bias in sampling.logit_bias.items():
+        if not -100 <= bias <= 100:
+            return "logit_bias", f"logit_bias must be from -100 to 100: {bias} (token {id_})"
+    return None
