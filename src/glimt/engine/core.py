@@ -285,16 +285,20 @@ def find_sampling_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str,
         value: float = getattr(sampling, name)
         # Written so that NaN fails too.
         if not (low <= value <= high and value < math.inf):
-            wanted = f"from {low} to {high}" if high < math.inf else f"at least {low}, and finite"
+            wanted = f"from {low} to {high}" if high < math.inf else f"finite and at least {low}"
             return name, f"{name} must be {wanted}: {value}"
     if not 0 < sampling.top_p <= 1:
         return "top_p", f"top_p must be above 0 and at most 1: {sampling.top_p}"
     if sampling.min_tokens > sampling.max_tokens:
         message = f"min_tokens must not exceed max_tokens ({sampling.max_tokens})"
         return "min_tokens", f"{message}: {sampling.min_tokens}"
-    if sampling.top_logprobs is not None and not 0 <= sampling.top_logprobs <= MAX_TOP_LOGPROBS:
+    if not 0 <= (sampling.top_logprobs or 0) <= MAX_TOP_LOGPROBS:
         message = f"top_logprobs must be from 0 to {MAX_TOP_LOGPROBS}: {sampling.top_logprobs}"
         return "top_logprobs", message
+    return _find_token_fault(sampling, vocab_size)
+
+
+def _find_token_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
     for name, ids in (
         ("stop_token_ids", sampling.stop_token_ids),
         ("logit_bias", sampling.logit_bias),

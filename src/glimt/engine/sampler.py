@@ -16,8 +16,8 @@ sequence ends (core). For each row, in this order:
 
 Log-probabilities are the natural log softmax of the logits as they came, before all of this.
 
-A draw inverts the cumulative distribution at a number in [0, 1) that is a hash of seed, position and
-attempt. So it depends on its own row alone, and no generator's state has to survive preemption.
+A draw inverts the cumulative distribution at a number in [0, 1) that is a hash of seed, position
+and attempt. So it depends on its own row alone, and no generator's state has to survive preemption.
 `top_p` is exact without a sort: a token outside the set is rejected, together with all that are no
 more likely, and the draw repeated among the others. That takes few attempts, since one is accepted
 with probability `top_p` or more.
@@ -51,8 +51,10 @@ class Drawn:
     """
 
     tokens: list[int]
-    logprobs: dict[int, float] = field(default_factory=dict)
-    top: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    logprobs: dict[int, float] = field(default_factory=dict[int, float])
+    top: dict[int, list[tuple[int, float]]] = field(
+        default_factory=dict[int, list[tuple[int, float]]]
+    )
 
 
 class Sampler:
@@ -82,18 +84,18 @@ class Sampler:
             plan = self._plan = _Plan(sequences, logits.device, self._counts)
         if plan.is_plain:
             peaks, choices = logits.max(dim=-1)
-            return Drawn(torch.where(peaks.isfinite(), choices, -1).tolist())
+            return Drawn(_ints(torch.where(peaks.isfinite(), choices, -1)))
         raw = None if plan.report is None else plan.report.of(logits).log_softmax(dim=-1)
         plan.adjust(logits)
         healthy = logits.amax(dim=-1).isfinite()
         tokens = [-1] * len(sequences)
         if plan.greedy is not None:
-            choices = plan.greedy.of(logits).argmax(dim=-1).tolist()
+            choices = _ints(plan.greedy.of(logits).argmax(dim=-1))
             for row, token in zip(plan.greedy.numbers, choices, strict=True):
                 tokens[row] = token
         if plan.random is not None:
             self._draw(plan, logits, healthy, tokens)
-        for row, is_healthy in enumerate(healthy.tolist()):
+        for row, is_healthy in enumerate(_flags(healthy)):
             if not is_healthy:
                 tokens[row] = -1
         plan.count(tokens)
@@ -134,8 +136,8 @@ class Sampler:
                 more_likely = torch.where(weights > weight, weights, 0).sum(-1, keepdim=True)
                 accepted &= more_likely < limit
             accepted |= hopeless
-            flags = accepted.flatten().tolist()
-            for row, token, flag in zip(numbers, choices.flatten().tolist(), flags, strict=True):
+            flags = _flags(accepted.flatten())
+            for row, token, flag in zip(numbers, _ints(choices.flatten()), flags, strict=True):
                 if flag:
                     tokens[row] = token
             if all(flags):
@@ -190,7 +192,7 @@ class _Plan:
         self.greedy = self._rows([i for i, s in enumerate(settings) if _is_greedy(s)])
         self.random = self._rows([i for i, s in enumerate(settings) if not _is_greedy(s)])
         self.report = self._rows([i for i, s in enumerate(settings) if s.top_logprobs is not None])
-        self._top = max((s.top_logprobs or 0 for s in settings), default=0)
+        self._num_top = max((s.top_logprobs or 0 for s in settings), default=0)
         self._guarded = [i for i, s in enumerate(settings) if s.min_tokens and s.stop_token_ids]
         self._plan_bias(settings)
         self._plan_penalties(settings)
@@ -244,16 +246,15 @@ class _Plan:
         assert self.report is not None
         rows = self.report.numbers
         ids = torch.tensor([max(drawn.tokens[row], 0) for row in rows], device=self._device)
-        chosen = raw.gather(-1, ids.unsqueeze(-1)).flatten().tolist()
+        chosen = _floats(raw.gather(-1, ids.unsqueeze(-1)).flatten())
         drawn.logprobs.update(zip(rows, chosen, strict=True))
-        if self._top:
-            best = raw.topk(min(self._top, raw.shape[-1]), dim=-1)
-            values, indices = best.values.tolist(), best.indices.tolist()
-        else:
-            values = indices = [[] for _ in rows]
-        for row, value, index in zip(rows, values, indices, strict=True):
-            num_top = self.sequences[row].sampling.top_logprobs or 0
-            drawn.top[row] = list(zip(index[:num_top], value[:num_top], strict=True))
+        if not self._num_top:
+            drawn.top.update((row, []) for row in rows)
+            return
+        values, ids = raw.topk(min(self._num_top, raw.shape[-1]), dim=-1)
+        for position, row in enumerate(rows):
+            pairs = zip(_ints(ids[position]), _floats(values[position]), strict=True)
+            drawn.top[row] = list(pairs)[: self.sequences[row].sampling.top_logprobs]
 
     def _rows(self, numbers: list[int]) -> _Rows | None:
         if not numbers:
@@ -373,3 +374,15 @@ def _has_penalty(sampling: SamplingParams) -> bool:
     return bool(
         sampling.presence_penalty or sampling.frequency_penalty or sampling.repetition_penalty != 1
     )
+
+
+def _ints(tensor: Tensor) -> list[int]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _floats(tensor: Tensor) -> list[float]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _flags(tensor: Tensor) -> list[bool]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
