@@ -1,0 +1,150 @@
+"""The engine's worker process: `python -m glimt.engine.worker`.
+
+Knows the command line, the signals, the order of starting (listen first, so that gateways see
+the load proceed) and how the process ends. The loop itself is `glimt.engine.loop`.
+Logs one JSON object a line on stderr, which the gateway that started it forwards.
+"""
+
+import argparse
+import gc
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from glimt.core.errors import GlimtError
+from glimt.engine.checkpoint import CheckpointError
+from glimt.engine.loop import (
+    EXIT_CANNOT_LOAD,
+    EXIT_CRASHED,
+    Loaded,
+    ProgressReport,
+    Worker,
+)
+from glimt.engine.settings import EngineSettings
+from glimt.engine.transport import listen
+
+
+def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport) -> Loaded:
+    """Load the model and make the real core. The first thing in this process to import torch."""
+    # Importing torch takes seconds; by now the socket listens and says that we are starting.
+    import torch
+
+    from glimt.engine.core import EngineCore
+    from glimt.engine.runner import Runner
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    runner = Runner.load(settings, model_path, report=report)
+    return EngineCore(settings, runner)
+
+
+def configure_logging() -> FilteringBoundLogger:
+    """One JSON object a line on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    return structlog.get_logger()
+
+
+def serve(
+    listener: socket.socket,
+    build: Callable[[ProgressReport], Loaded],
+    *,
+    logger: FilteringBoundLogger,
+    drain_s: float,
+) -> int:
+    """Load, run until SIGTERM; the exit status.
+
+    SIGTERM ends a load at once; afterwards it drains. SIGINT is ignored: a Ctrl-C in the terminal
+    is for the gateway, which decides what becomes of the requests.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    wakeup, waker = socket.socketpair()
+    with wakeup, waker:
+        wakeup.setblocking(False)
+        waker.setblocking(False)
+        worker = Worker(listener, logger=logger, drain_s=drain_s, wakeup=wakeup)
+        try:
+            worker.load(build)
+        except (CheckpointError, GlimtError) as error:
+            logger.critical("worker.cannot_load", reason=str(error))
+            return EXIT_CANNOT_LOAD
+        except Exception:  # The process boundary: the gateway reads the log and decides.
+            logger.exception("worker.load_failed")
+            return EXIT_CRASHED
+
+        def terminate(_signal: int, _frame: FrameType | None) -> None:
+            worker.terminate()
+
+        signal.set_wakeup_fd(waker.fileno())
+        signal.signal(signal.SIGTERM, terminate)
+        # What loading made stays for good: the collector need not look at it again.
+        gc.freeze()
+        return worker.run()
+
+
+def die_with_parent(path: Path) -> None:
+    """End this process as soon as stdin ends, that is, when the gateway that holds it is gone.
+
+    A thread, because the loop may be in the middle of a long step; `os._exit`, because nobody is
+    left to drain for.
+    """
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        path.unlink(missing_ok=True)
+        os._exit(EXIT_CRASHED)
+
+    threading.Thread(target=watch, name="die-with-parent", daemon=True).start()
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    load: Callable[[EngineSettings, Path, ProgressReport], Loaded] = load_core,
+) -> int:
+    """The command line of the worker process; its exit status. Tests pass another `load`."""
+    parser = argparse.ArgumentParser(prog="python -m glimt.engine.worker", description=__doc__)
+    parser.add_argument("--socket", type=Path, required=True, help="where to listen")
+    parser.add_argument("--settings", required=True, help="EngineSettings as JSON")
+    parser.add_argument("--model-path", type=Path, required=True, help="a Hugging Face folder")
+    parser.add_argument("--drain-s", type=float, default=10.0, help="what SIGTERM grants requests")
+    parser.add_argument("--die-with-stdin", action="store_true", help="end when stdin ends")
+    options = parser.parse_args(arguments)
+    path: Path = options.socket
+    logger = configure_logging()
+    if options.die_with_stdin:
+        die_with_parent(path)
+    settings = msgspec.json.decode(options.settings, type=EngineSettings)
+
+    def build(report: ProgressReport) -> Loaded:
+        return load(settings, options.model_path, report)
+
+    try:
+        listener = listen(path)
+    except GlimtError as error:
+        logger.critical("worker.cannot_listen", reason=error.message)
+        return EXIT_CANNOT_LOAD
+    try:
+        return serve(listener, build, logger=logger, drain_s=options.drain_s)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
