@@ -128,7 +128,7 @@ def load(settings: EngineSettings, model_path: Path, report: ProgressReport) -> 
         case "fake/damaged":
             raise CheckpointError(f"{model_path} is damaged.")
         case "fake/dies":
-            print("native library: something is odd", flush=True)
+            print("native library: something is odd", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(3)
         case "fake/raises":
             raise MemoryError("no room for the weights")

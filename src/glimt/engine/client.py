@@ -12,7 +12,6 @@ tokens of it may have been delivered.
 import asyncio
 import contextlib
 import itertools
-from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, assert_never
@@ -45,6 +44,7 @@ from glimt.engine.messages import (
     Step,
     Submit,
 )
+from glimt.engine.stream import Stream
 from glimt.engine.transport import FrameError, check_socket_path, encode
 
 EngineState: TypeAlias = Literal["starting", "ready", "restarting", "failed", "stopped"]
@@ -53,60 +53,6 @@ CONNECT_RETRY_S: Final = 0.02
 CONNECT_RETRY_MAX_S: Final = 0.5
 OVERLOADED_RETRY_S: Final = 1.0
 UNAVAILABLE_RETRY_S: Final = 2.0
-
-
-class _Stream:
-    """What arrived for one request and was not read yet."""
-
-    __slots__ = ("error", "items", "waiter")
-
-    def __init__(self) -> None:
-        self.items: deque[Admitted | Output] = deque()
-        self.error: GlimtError | None = None
-        self.waiter: asyncio.Future[None] | None = None
-
-    def put(self, item: Admitted | Output) -> None:
-        self.items.append(item)
-        self._wake()
-
-    def fail(self, error: GlimtError) -> None:
-        self.error = error
-        self._wake()
-
-    async def get(self) -> Admitted | Output:
-        """The next item; everything that arrived comes before the error that ended it.
-
-        Outputs that piled up while nobody read become one, so that a busy gateway catches up.
-        """
-        while not self.items:
-            if self.error is not None:
-                raise self.error
-            self.waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self.waiter
-            finally:
-                self.waiter = None
-        item = self.items.popleft()
-        if not self.items or isinstance(item, Admitted):
-            return item
-        return self._merge(item)
-
-    def _merge(self, first: Output) -> Output:
-        outputs = [first]
-        while self.items and isinstance(self.items[0], Output):
-            outputs.append(self.items[0])
-            self.items.popleft()
-        return Output(
-            id=first.id,
-            tokens=[token for output in outputs for token in output.tokens],
-            finish=outputs[-1].finish,
-            logprobs=[logprob for output in outputs for logprob in output.logprobs],
-            top=[pairs for output in outputs for pairs in output.top],
-        )
-
-    def _wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
 
 
 class EngineClient:
@@ -136,7 +82,7 @@ class EngineClient:
         self._wait_s = wait_s
         self._logger: FilteringBoundLogger = logger or structlog.get_logger()
         self._link: Link | None = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._probes: list[asyncio.Future[Stats]] = []
         self._ids = itertools.count(1)
         self._changed = asyncio.Event()
@@ -204,7 +150,7 @@ class EngineClient:
             id=request_id, prompt=prompt, sampling=sampling, priority=priority, salt=salt
         )
         frame = _encode_submit(submit)
-        stream = self._streams[request_id] = _Stream()
+        stream = self._streams[request_id] = Stream()
         link.write(frame)
         try:
             while True:

@@ -40,7 +40,7 @@ class HubHandler(Protocol):
 
 
 class _Connection:
-    """One gateway process: its socket, the frame it is in the middle of, what it has yet to read."""
+    """One gateway process: its socket, the frame that is half here, what it has yet to read."""
 
     __slots__ = ("frames", "num_buffered", "number", "peer", "reader")
 
@@ -100,7 +100,7 @@ class Hub:
         return len(self._connections)
 
     def poll(self, timeout_s: float | None) -> None:
-        """Wait up to `timeout_s` (None: as long as it takes) for traffic and handle what is there."""
+        """Wait up to `timeout_s` (None: for ever) for traffic and handle what is there."""
         self._forget_dropped()
         for key, events in self._selector.select(timeout_s):
             if key.fileobj is self._listener:
@@ -170,7 +170,7 @@ class Hub:
             # The other side hung up in the queue, or we are out of file descriptors.
             self._logger.warning("worker.accept_failed", reason=str(error))
             return
-        connected.setblocking(False)
+        connected.settimeout(0)
         connection = _Connection(next(self._numbers), connected)
         self._connections[connection.number] = connection
         self._selector.register(connected, selectors.EVENT_READ, connection)

@@ -36,10 +36,10 @@ from glimt.engine.transport import listen
 def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport) -> Loaded:
     """Load the model and make the real core. The first thing in this process to import torch."""
     # Importing torch takes seconds; by now the socket listens and says that we are starting.
-    import torch
+    import torch  # noqa: PLC0415
 
-    from glimt.engine.core import EngineCore
-    from glimt.engine.runner import Runner
+    from glimt.engine.core import EngineCore  # noqa: PLC0415
+    from glimt.engine.runner import Runner  # noqa: PLC0415
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -75,8 +75,8 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     wakeup, waker = socket.socketpair()
     with wakeup, waker:
-        wakeup.setblocking(False)
-        waker.setblocking(False)
+        wakeup.settimeout(0)
+        waker.settimeout(0)
         worker = Worker(listener, logger=logger, drain_s=drain_s, wakeup=wakeup)
         try:
             worker.load(build)
