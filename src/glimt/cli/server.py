@@ -1,0 +1,131 @@
+"""Where a command finds its server: the one that runs, or one started for as long as it is needed.
+
+Knows addresses and processes; knows nothing of what is asked there.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+import aiohttp
+from rich.console import Console
+
+from glimt.app import config as settings
+from glimt.bench.client import base_url
+from glimt.cli.terminal import CommandError
+
+_PROBE_S: Final = 2.0
+_POLL_S: Final = 0.1
+_STOP_S: Final = 10.0
+_SHOWN_LOG_LINES: Final = 12
+
+_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where to look, not to listen
+
+
+def configured_url() -> str:
+    """Where a server with this machine's settings listens."""
+    config = settings.load()
+    return url_of(config.host, config.port)
+
+
+def url_of(host: str, port: int) -> str:
+    """The address to call for a server that listens on `host` and `port`."""
+    host = _ANY_HOST.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def running_server(url: str | None) -> AsyncGenerator[str]:
+    """The base address ("…/v1") of a server that answers.
+
+    `url` names one; otherwise it is the configured one if that runs, otherwise a new process with
+    the same settings on a free port, stopped on the way out.
+
+    Raises:
+        CommandError: The new process ended before it was ready.
+    """
+    if url is not None:
+        yield base_url(url)
+        return
+    configured = configured_url()
+    if await _is_ready(configured):
+        yield base_url(configured)
+        return
+    async with _started() as own:
+        yield base_url(own)
+
+
+async def _is_ready(url: str) -> bool:
+    timeout = aiohttp.ClientTimeout(total=_PROBE_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url}/ready") as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+@asynccontextmanager
+async def _started() -> AsyncGenerator[str]:
+    port = _free_port()
+    url = url_of("127.0.0.1", port)
+    with tempfile.NamedTemporaryFile(prefix="glimt-", suffix=".log") as log:
+        # A session of its own: Ctrl-C in the terminal is for the command, not for its server.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "glimt.cli", "serve"),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        signal.signal(signal.SIGTERM, _leave)
+        try:
+            with Console(stderr=True).status("Starting a server for this session …"):
+                while not await _is_ready(url):
+                    if process.returncode is not None:
+                        raise CommandError(_obituary(Path(log.name)))
+                    await asyncio.sleep(_POLL_S)
+            yield url
+        finally:
+            await _stop(process)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind, so that the server is stopped too."""
+    raise SystemExit(128 + number)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), _STOP_S)
+    except TimeoutError:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _obituary(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
+    said = "\n".join(f"  {line}" for line in lines)
+    return f"The server that was started for this ended before it was ready:\n{said}"
