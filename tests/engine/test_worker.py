@@ -1,0 +1,253 @@
+"""The worker process as a gateway process meets it: on the raw socket, and by signals."""
+
+import os
+import signal
+import socket
+import time
+
+import psutil
+import pytest
+
+from glimt.engine.loop import EXIT_CANNOT_LOAD, EXIT_CRASHED, EXIT_DRAINED
+from glimt.engine.messages import (
+    Abort,
+    Admitted,
+    EngineInfo,
+    LoadProgress,
+    Output,
+    Probe,
+    Refused,
+    Stats,
+    Step,
+)
+from tests.engine.fake_worker import RAISES, STALLS
+from tests.engine.processes import Peer, WorkerProcess, running_worker, submit
+
+LONG = 1_000_000
+
+
+def answer(peer: Peer, id_: int) -> list[Output]:
+    """All outputs of one request."""
+    outputs: list[Output] = []
+    while not outputs or outputs[-1].finish is None:
+        step = peer.wait_for(Step)
+        assert isinstance(step, Step)
+        outputs += [output for output in step.outputs if output.id == id_]
+    return outputs
+
+
+def start(peer: Peer, id_: int, *, prompt: list[int] | None = None, num_tokens: int = LONG) -> None:
+    """Submit a request and wait until it runs."""
+    peer.send(submit(id_, prompt=prompt, num_tokens=num_tokens))
+    peer.wait_for(Admitted, where=lambda admitted: admitted.id == id_)
+
+
+def wait_until_idle(peer: Peer) -> Stats:
+    """Probe until nothing runs or waits."""
+    while True:
+        peer.send(Probe())
+        stats = peer.wait_for(Stats)
+        assert isinstance(stats, Stats)
+        if stats.running == stats.waiting == 0:
+            return stats
+
+
+def wait_until_refused(worker: WorkerProcess) -> None:
+    """Connect until nobody listens any more."""
+    while True:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(worker.path))
+            except ConnectionRefusedError:
+                return
+
+
+def test_a_connection_sees_the_load_proceed_and_then_the_engine():
+    """Connections are accepted while loading: progress first, then EngineInfo, then Stats."""
+    with running_worker(model="fake/slow") as worker:
+        peer = worker.connect_early()
+        seen = [peer.receive()]
+        while not isinstance(seen[-1], Stats):
+            seen.append(peer.receive())
+        progress = [message.done for message in seen if isinstance(message, LoadProgress)]
+        assert len(progress) >= 3
+        assert progress == sorted(progress)
+        assert [type(message) for message in seen[len(progress) :]] == [EngineInfo, Stats]
+
+
+def test_a_request_that_comes_too_early_is_refused():
+    """Who does not wait for EngineInfo is told that the engine still loads; it may try again."""
+    with running_worker(model="fake/slow") as worker:
+        peer = worker.connect_early()
+        peer.send(submit(1))
+        refused = peer.wait_for(Refused)
+        assert isinstance(refused, Refused)
+        assert (refused.code, refused.message) == ("overloaded", "The engine is still loading.")
+
+
+def test_a_request_is_answered_in_steps():
+    """Admitted comes before the first token, each step brings tokens, the last one says why."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        peer.send(submit(7))
+        admitted = peer.wait_for(Admitted)
+        assert isinstance(admitted, Admitted)
+        assert admitted.id == 7
+        assert answer(peer, 7) == [Output(7, [6]), Output(7, [7]), Output(7, [8], "length")]
+
+
+def test_connections_may_use_the_same_ids():
+    """Ids belong to a connection: two peers with the same ones get their own answers."""
+    with running_worker() as worker:
+        first, second = worker.connect(), worker.connect()
+        first.send(submit(1, prompt=[100], num_tokens=50))
+        second.send(submit(1, prompt=[500], num_tokens=50))
+        assert [output.tokens for output in answer(first, 1)] == [[100 + n] for n in range(1, 51)]
+        assert [output.tokens for output in answer(second, 1)] == [[500 + n] for n in range(1, 51)]
+
+
+def test_an_abort_frees_what_the_request_held():
+    """After an abort nothing runs, nothing waits and no page is used."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        for id_ in range(20):
+            peer.send(submit(id_, num_tokens=LONG))
+        peer.wait_for(Stats, where=lambda stats: stats.running == 8 and stats.waiting == 12)
+        peer.send(Abort(list(range(20))))
+        stats = wait_until_idle(peer)
+        assert stats.pages_used == 0
+        assert stats.aborted_total == 20
+
+
+def test_a_connection_that_closes_has_its_requests_aborted():
+    """A gateway process that dies leaves nothing behind, and others go on."""
+    with running_worker() as worker:
+        dying, staying = worker.connect(), worker.connect()
+        start(dying, 1)
+        start(staying, 1)
+        dying.close()
+        staying.wait_for(Stats, where=lambda stats: stats.connections == 1 and stats.running == 1)
+        staying.send(Abort([1]))
+        assert wait_until_idle(staying).pages_used == 0
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xff\xff\xff", b"\x05\x00\x00\x00hello", b"GET / HTTP"])
+def test_garbage_closes_the_connection_that_sent_it_and_no_other(garbage: bytes):
+    """Who sends no frames is dropped with its requests; the worker and the others go on."""
+    with running_worker() as worker:
+        bad, good = worker.connect(), worker.connect()
+        start(bad, 1)
+        bad.socket.sendall(garbage + b"\x00" * 4)
+        bad.rest()
+        good.send(submit(1))
+        assert answer(good, 1)[-1].finish == "length"
+        assert wait_until_idle(good).connections == 1
+
+
+def test_numbers_come_on_their_own_once_the_work_is_done():
+    """The last Stats after work shows an idle engine, without anybody asking."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        peer.send(submit(1))
+        peer.wait_for(Stats, where=lambda stats: stats.finished_total == 1 and stats.running == 0)
+
+
+def test_an_idle_worker_uses_no_processor():
+    """With no work the loop sleeps: it is not woken, not even for Stats."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        peer.send(submit(1))
+        peer.wait_for(Stats, where=lambda stats: stats.finished_total == 1 and stats.running == 0)
+        process = psutil.Process(worker.process.pid)
+        before = process.num_ctx_switches().voluntary
+        # Half a second in which nothing may happen: there is no condition to wait for.
+        time.sleep(0.5)
+        assert process.num_ctx_switches().voluntary - before <= 2
+
+
+def test_sigterm_finishes_what_runs_and_takes_nothing_new():
+    """A drain answers the requests under way, refuses new ones, and ends with status 0."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        start(peer, 1, num_tokens=1000)
+        worker.process.send_signal(signal.SIGTERM)
+        wait_until_refused(worker)
+        peer.send(submit(2))
+        refused = peer.wait_for(Refused)
+        assert isinstance(refused, Refused)
+        assert refused.code == "overloaded"
+        assert "shutting down" in refused.message
+        assert answer(peer, 1)[-1].finish == "length"
+        assert worker.wait() == EXIT_DRAINED
+        assert not worker.path.exists()
+
+
+def test_a_drain_has_a_limit():
+    """Work that does not end in time is given up, and the status is still 0."""
+    with running_worker(drain_s=0.2) as worker:
+        peer = worker.connect()
+        start(peer, 1)
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.wait() == EXIT_DRAINED
+        assert "worker.drain_cut_short" in worker.output()
+
+
+def test_an_idle_worker_ends_at_once_on_sigterm():
+    """The signal wakes the sleeping loop."""
+    with running_worker(drain_s=60.0) as worker:
+        worker.connect()
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.wait() == EXIT_DRAINED
+
+
+def test_sigint_is_the_gateways_business():
+    """A Ctrl-C that reaches the worker changes nothing."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        worker.process.send_signal(signal.SIGINT)
+        peer.send(submit(1))
+        assert answer(peer, 1)[-1].finish == "length"
+
+
+@pytest.mark.parametrize("prompt", [[5], [STALLS]])
+def test_the_worker_ends_when_its_parent_is_gone(prompt: list[int]):
+    """The end of stdin ends the process, even in the middle of a long step, and its socket file."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        peer.send(submit(1, prompt=prompt, num_tokens=LONG))
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()
+        assert worker.wait() == EXIT_CRASHED
+        assert not worker.path.exists()
+
+
+def test_a_step_that_raises_tells_its_requests_and_ends_the_process():
+    """Every request gets an error, the log has the traceback, and a fresh process is asked for."""
+    with running_worker() as worker:
+        peer = worker.connect()
+        start(peer, 1)
+        peer.send(submit(2, prompt=[RAISES]))
+        refused = [message for message in peer.rest() if isinstance(message, Refused)]
+        assert {(message.id, message.code) for message in refused} == {
+            (1, "internal"),
+            (2, "internal"),
+        }
+        assert worker.wait() == EXIT_CRASHED
+        assert "ArithmeticError: a step went wrong on purpose" in worker.output()
+
+
+def test_a_checkpoint_at_fault_is_told_apart_from_a_crash():
+    """The exit status says whether starting again makes sense, the log says what is wrong."""
+    with running_worker(model="fake/damaged") as damaged, running_worker(model="fake/raises") as no:
+        assert damaged.wait() == EXIT_CANNOT_LOAD
+        assert "is damaged." in damaged.output()
+        assert no.wait() == EXIT_CRASHED
+        assert "MemoryError: no room for the weights" in no.output()
+
+
+def test_sigterm_ends_a_load_at_once():
+    """Nothing is lost by ending a worker that has not served yet."""
+    with running_worker(model="fake/slow", drain_s=60.0) as worker:
+        worker.connect_early().wait_for(LoadProgress)
+        os.kill(worker.process.pid, signal.SIGTERM)
+        assert worker.wait() == -signal.SIGTERM
