@@ -1,0 +1,355 @@
+"""The engine on this machine as a provider: a request becomes a prompt, tokens become events.
+
+Knows what the engine can do and says so: what it cannot is refused or warned about by name. The
+steps are `prepare` (validate, render, encode; `glimt.providers.sampling` fills in defaults), then
+one token stream per choice, each read by a `ChoiceReader`. Knows no wire format, and nothing of the
+worker process but that it streams tokens.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+
+from glimt.core.clock import Clock, SystemClock
+from glimt.core.errors import (
+    ContextLengthExceeded,
+    InternalError,
+    InvalidRequest,
+    Unavailable,
+)
+from glimt.core.events import Event, Finished, Started, TextDelta
+from glimt.core.ids import new_id
+from glimt.core.provider import ModelInfo
+from glimt.core.request import Request
+from glimt.core.usage import Timing, Usage
+from glimt.engine.chat.parser import AnswerParser
+from glimt.engine.chat.reader import ChoiceReader, ReadingRules
+from glimt.engine.chat.template import ChatTemplate, Prompt
+from glimt.engine.chat.tokenizer import Tokenizer
+from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
+from glimt.providers.checks import check_request, num_characters
+from glimt.providers.sampling import SamplingDefaults, choice_seed, sampling_params
+from glimt.providers.streams import TokenStreams
+
+READY_WAIT_S: Final = 30.0
+INLINE_CHARACTERS: Final = 16_000
+"""Longer conversations are rendered and encoded in a thread, so that other answers go on."""
+_PRIORITIES: Final = {"priority": -10, "default": 0, "flex": 10}
+
+
+class TokenEngine(Protocol):
+    """What this provider needs of `glimt.engine.client.EngineClient`."""
+
+    @property
+    def info(self) -> EngineInfo | None:
+        """What the worker loaded; None while there is no ready worker."""
+        ...
+
+    async def ready(self) -> EngineInfo:
+        """Wait until the worker answers requests."""
+        ...
+
+    def generate(
+        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+    ) -> AsyncIterator[Admitted | Output]:
+        """Continue `prompt`; closing the iterator aborts."""
+        ...
+
+    async def close(self) -> None:
+        """Fail what is under way."""
+        ...
+
+
+class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What this provider calls its model. `context_length` lowers the one of the checkpoint."""
+
+    id: str
+    aliases: tuple[str, ...] = ()
+    owned_by: str = "glimt"
+    description: str = ""
+    context_length: int | None = None
+
+
+class _Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, ready for the engine. `echo` is the prompt's text when it is to be repeated."""
+
+    prompt: Prompt
+    sampling: SamplingParams
+    rules: ReadingRules
+    echo: str
+    parsed: bool
+    warnings: tuple[str, ...]
+
+
+class LocalProvider:
+    """Answers from one engine. `close` closes the engine too."""
+
+    name = "local"
+
+    def __init__(
+        self,
+        engine: TokenEngine,
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        *,
+        model: LocalModel,
+        defaults: SamplingDefaults,
+        created: int = 0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Parts that are loaded already; `load` makes them from a folder."""
+        self._engine = engine
+        self.tokenizer = tokenizer
+        self.template = template
+        self._model = model
+        self._defaults = defaults
+        self._created = created
+        self._clock = clock or SystemClock()
+        self._closed = False
+
+    @classmethod
+    def load(
+        cls,
+        engine: TokenEngine,
+        folder: Path,
+        *,
+        model_id: str,
+        aliases: Sequence[str] = (),
+        description: str = "",
+        context_length: int | None = None,
+        clock: Clock | None = None,
+    ) -> "LocalProvider":
+        """Read tokenizer, template and sampling defaults of a checkpoint folder.
+
+        Raises:
+            UnsupportedTokenizer, TemplateError: The folder lacks one, or holds one we cannot use.
+        """
+        config = _read_optional_json(folder / "config.json")
+        limits = [context_length, config.get("max_position_embeddings")]
+        tokenizer = Tokenizer.load(folder)
+        return cls(
+            engine,
+            tokenizer,
+            ChatTemplate.load(folder, tokenizer, clock=clock),
+            model=LocalModel(
+                id=model_id,
+                aliases=tuple(aliases),
+                description=description,
+                context_length=min((n for n in limits if isinstance(n, int)), default=None),
+            ),
+            defaults=SamplingDefaults.of(
+                config, _read_optional_json(folder / "generation_config.json")
+            ),
+            created=int((folder / "tokenizer.json").stat().st_mtime),
+            clock=clock,
+        )
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The one model of the engine."""
+        info = self._engine.info
+        length = info.context_length if info is not None else self._model.context_length or 0
+        return (
+            ModelInfo(
+                id=self._model.id,
+                owned_by=self._model.owned_by,
+                created=self._created,
+                context_length=length,
+                max_output_tokens=length,
+                description=self._model.description,
+                aliases=self._model.aliases,
+            ),
+        )
+
+    async def answer(self, request: Request) -> AsyncIterator[Event]:
+        """Answer one request; `Started` comes when the engine took it up.
+
+        Raises:
+            InvalidRequest: A field is out of range; `param` names it as `core.request` does.
+            UnsupportedParameter: A field cannot be honoured here.
+            ContextLengthExceeded: The prompt leaves no room for an answer.
+            GlimtError: What the engine raises.
+        """
+        start_s = self._clock.monotonic()
+        info = await self._info()
+        if num_characters(request) > INLINE_CHARACTERS:
+            plan = await asyncio.to_thread(self._prepare, request, info)
+        else:
+            plan = self._prepare(request, info)
+        readers = [self._reader(plan, choice) for choice in range(request.num_choices)]
+        streams = TokenStreams(
+            [self._generate(plan, request, choice) for choice in range(request.num_choices)]
+        )
+        meter = _Meter(self._clock, start_s)
+        started = False
+        try:
+            while (item := await streams.next()) is not None:
+                choice, message = item
+                if isinstance(message, Admitted):
+                    meter.admitted(message)
+                if not started:
+                    started = True
+                    yield self._started(plan, meter)
+                    for index in range(request.num_choices if plan.echo else 0):
+                        yield TextDelta(choice=index, text=plan.echo)
+                if isinstance(message, Output):
+                    meter.output()
+                    for event in readers[choice].read(message):
+                        yield event
+                    if readers[choice].finished:
+                        await streams.stop(choice)
+        finally:
+            await streams.close()
+        if not all(reader.finished for reader in readers):
+            raise InternalError("the engine ended an answer without saying so")
+        yield meter.finished(plan, readers)
+
+    async def close(self) -> None:
+        """Take no more requests and close the engine; running answers end with its error."""
+        self._closed = True
+        await self._engine.close()
+
+    async def _info(self) -> EngineInfo:
+        if self._closed:
+            raise Unavailable("the server is shutting down")
+        if self._engine.info is not None:
+            return self._engine.info
+        try:
+            async with asyncio.timeout(READY_WAIT_S):
+                return await self._engine.ready()
+        except TimeoutError:
+            raise Unavailable(
+                f"the model is still loading after {READY_WAIT_S:.0f} s; try again", retry_after_s=5
+            ) from None
+
+    def _prepare(self, request: Request, info: EngineInfo) -> _Plan:
+        warnings = check_request(request)
+        prompt = self._prompt(request)
+        num_prompt, context = len(prompt.ids), info.context_length
+        if num_prompt >= context:
+            raise ContextLengthExceeded(
+                f"the prompt is {num_prompt} tokens long, but the context of {self._model.id} holds "
+                f"{context}, the answer included; shorten the prompt by at least "
+                f"{num_prompt - context + 1} tokens",
+                param="messages" if request.messages else "prompt",
+            )
+        params = sampling_params(
+            request.sampling,
+            self._defaults,
+            info=info,
+            room=context - num_prompt,
+            warnings=warnings,
+        )
+        ends = self._defaults.end_tokens | frozenset(info.stop_token_ids)
+        rules = ReadingRules(
+            stops=request.sampling.stop,
+            end_tokens=frozenset() if request.sampling.ignore_eos else ends,
+            include_stop=request.sampling.include_stop,
+            min_tokens=params.min_tokens,
+            max_calls=None if request.parallel_tool_calls else 1,
+            hide_thought=request.thinking.hidden,
+        )
+        return _Plan(
+            prompt=prompt,
+            sampling=params,
+            rules=rules,
+            echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
+            parsed=bool(request.messages),
+            warnings=(*warnings, *prompt.warnings),
+        )
+
+    def _prompt(self, request: Request) -> Prompt:
+        """Raw prompts are trusted: whoever sends one writes the template, control tokens included."""
+        if request.messages:
+            return self.template.render(request)
+        if isinstance(request.prompt, str):
+            ids = self.tokenizer.encode(request.prompt)
+        else:
+            ids = list(request.prompt or ())
+            for token in ids:
+                if not 0 <= token < self.tokenizer.vocab_size:
+                    raise InvalidRequest(
+                        f"token id {token} is not in the vocabulary of {self.tokenizer.vocab_size}",
+                        param="prompt",
+                    )
+        if not ids:
+            raise InvalidRequest("the prompt is empty; give at least one token", param="prompt")
+        return Prompt(ids=ids, tools=(), thinking=False)
+
+    def _reader(self, plan: _Plan, choice: int) -> ChoiceReader:
+        parser = None
+        if plan.parsed:
+            parser = AnswerParser(plan.prompt.tools, thinking=plan.prompt.thinking, choice=choice)
+        return ChoiceReader(self.tokenizer, parser, choice=choice, rules=plan.rules)
+
+    def _generate(
+        self, plan: _Plan, request: Request, choice: int
+    ) -> AsyncIterator[Admitted | Output]:
+        seed = choice_seed(plan.sampling.seed, choice)
+        return self._engine.generate(
+            plan.prompt.ids,
+            msgspec.structs.replace(plan.sampling, seed=seed),
+            priority=_PRIORITIES[request.service_class],
+            salt=request.cache_key or "",
+        )
+
+    def _started(self, plan: _Plan, meter: "_Meter") -> Started:
+        return Started(
+            id=new_id("glimt-"),
+            model=self._model.id,
+            created=int(self._clock.now()),
+            provider=self.name,
+            prompt_tokens=len(plan.prompt.ids),
+            cached_tokens=meter.cached_tokens,
+            warnings=plan.warnings,
+        )
+
+
+class _Meter:
+    """Counts one answer. Times are measured here, but for the queue's, which the engine knows."""
+
+    def __init__(self, clock: Clock, start_s: float) -> None:
+        self._clock = clock
+        self._start_s = start_s
+        self._first_s: float | None = None
+        self._admitted_s = start_s
+        self._queue_s = 0.0
+        self.cached_tokens: int | None = None
+
+    def admitted(self, message: Admitted) -> None:
+        """The first choice to leave the queue stands for all: the others find its prompt cached."""
+        if self.cached_tokens is None:
+            self.cached_tokens = message.cached_tokens
+            self._queue_s = message.queue_s
+            self._admitted_s = self._clock.monotonic()
+
+    def output(self) -> None:
+        """Tokens arrived."""
+        if self._first_s is None:
+            self._first_s = self._clock.monotonic()
+
+    def finished(self, plan: _Plan, readers: Sequence[ChoiceReader]) -> Finished:
+        """The bill."""
+        now_s = self._clock.monotonic()
+        first_s = self._first_s if self._first_s is not None else now_s
+        return Finished(
+            usage=Usage(
+                prompt_tokens=len(plan.prompt.ids),
+                cached_tokens=self.cached_tokens or 0,
+                completion_tokens=sum(reader.num_tokens for reader in readers),
+                reasoning_tokens=sum(reader.num_thought_tokens for reader in readers),
+            ),
+            timing=Timing(
+                queue_s=self._queue_s,
+                prompt_s=first_s - self._admitted_s,
+                completion_s=now_s - first_s,
+                total_s=now_s - self._start_s,
+            ),
+        )
+
+
+def _read_optional_json(path: Path) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(path.read_bytes())) if path.is_file() else {}
