@@ -1,0 +1,16 @@
+"""How requests are taken: limits and intervals. Knows nothing of where the values came from."""
+
+import msgspec
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP side's own settings.
+
+    Attributes:
+        max_body_bytes: Longer request bodies are refused with status 413.
+        keepalive_s: A stream that has nothing to say sends a comment this often, so that proxies
+            and clients do not give up during a long prefill.
+    """
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    keepalive_s: float = 10.0
