@@ -36,15 +36,12 @@ from glimt.engine.transport import listen
 def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport) -> Loaded:
     """Load the model and make the real core. The first thing in this process to import torch."""
     # Importing torch takes seconds; by now the socket listens and says that we are starting.
-    import torch  # noqa: PLC0415
-
     from glimt.engine.core import EngineCore  # noqa: PLC0415
     from glimt.engine.runner import Runner  # noqa: PLC0415
 
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    runner = Runner.load(settings, model_path, report=report)
-    return EngineCore(settings, runner)
+    runner = Runner.load(settings, model_path, report)
+    core = EngineCore(runner, settings, context_length=runner.config.context_length)
+    return Loaded(core, runner.info())
 
 
 def configure_logging() -> FilteringBoundLogger:
