@@ -1,0 +1,43 @@
+"""What one forward pass is about: tokens, where their cache rows lie, and who attends to what.
+
+The contract between runner (which builds it), model and kernels. Knows nothing of requests.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """T new tokens of S sequences, sequence after sequence.
+
+    Sequences with one new token come first, then short chunks, then long ones, so that each of
+    the three kinds of attention works on one slice.
+
+    Attributes:
+        tokens: [T] int64, token ids.
+        positions: [T] int64, each token's place in its sequence.
+        slots: [T] int64, each token's row in the flat pool: page * PAGE_SIZE + offset.
+        page_table: [S, P] int64, the pages of each sequence in order; padded with any valid page.
+        query_starts: S + 1 offsets into the T tokens.
+        context_lengths: S lengths, the new tokens included.
+        wanted: [D] int64, the tokens whose logits are asked for, in the order of the answer.
+        num_decodes: How many sequences, from the first, have exactly one new token.
+        num_latent: How many sequences, from the first, attend to latents; the others expand them.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    slots: Tensor
+    page_table: Tensor
+    query_starts: tuple[int, ...]
+    context_lengths: tuple[int, ...]
+    wanted: Tensor
+    num_decodes: int
+    num_latent: int
+
+    @property
+    def num_latent_tokens(self) -> int:
+        """How many of the T tokens attend to latents."""
+        return self.query_starts[self.num_latent]

@@ -1,0 +1,192 @@
+"""What every kernel computes, in plain torch: the definition that faster versions are held to.
+
+A faster module (`glimt.engine.kernels.cpu`, later Triton) has functions of the same names,
+arguments and results. Clarity and fp32 where it matters come first here, speed not at all.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from glimt.engine.batch import Batch
+from glimt.engine.config import ModelConfig
+
+
+def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """Normalise the last dimension in fp32, return to the input's dtype, then scale.
+
+    Args:
+        values: [..., N].
+        weight: [N].
+        eps: Added to the mean square.
+    """
+    wide = values.float()
+    wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return wide.to(values.dtype) * weight
+
+
+def add_rms_norm(
+    values: Tensor, residual: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Add to the residual stream and normalise the sum: (normed, new residual)."""
+    total = values + residual
+    return rms_norm(total, weight, eps), total
+
+
+def rotary_table(length: int, dim: int, theta: float) -> Tensor:
+    """Rotations for positions below `length`: [length, dim / 2, 2] fp32, cosine then sine."""
+    exponents = torch.arange(0, dim, 2, dtype=torch.float32) / dim
+    angles = torch.arange(length, dtype=torch.float32)[:, None] / theta**exponents
+    return torch.stack((angles.cos(), angles.sin()), dim=-1)
+
+
+def rotate(values: Tensor, rotations: Tensor) -> None:
+    """Rotate neighbouring pairs in place: (a, b) → (a·cos - b·sin, a·sin + b·cos), in fp32.
+
+    Args:
+        values: [T, ..., dim], any strides.
+        rotations: [T, dim / 2, 2], rows of `rotary_table`.
+    """
+    shape = (len(values), *[1] * (values.dim() - 2), -1)
+    cosine, sine = (part.reshape(shape) for part in rotations.unbind(-1))
+    even, odd = values[..., 0::2].float(), values[..., 1::2].float()
+    turned = torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1)
+    values.copy_(turned.flatten(-2))
+
+
+def write_cache(pool: Tensor, rows: Tensor, slots: Tensor) -> None:
+    """Store rows in one layer of the pool.
+
+    Args:
+        pool: [pages, PAGE_SIZE, width].
+        rows: [T, width].
+        slots: [T], page * PAGE_SIZE + offset.
+    """
+    pool.view(-1, pool.shape[-1])[slots] = rows
+
+
+def latent_attention(
+    queries: Tensor, pool: Tensor, batch: Batch, *, rank: int, scale: float
+) -> Tensor:
+    """Attend to cached rows directly: all heads share one key, and its latent part is the value.
+
+    Args:
+        queries: [num_latent_tokens, heads, width], multiplied into the latent space.
+        pool: [pages, PAGE_SIZE, width], rows of the new tokens already stored.
+        rank: Width of the latent part, which comes first in a row.
+        scale: What scores are multiplied with.
+
+    Returns:
+        [num_latent_tokens, heads, rank].
+    """
+    results = [queries.new_empty(0, queries.shape[1], rank)]
+    for index in range(batch.num_latent):
+        start, end = batch.query_starts[index : index + 2]
+        rows = _context(pool, batch, index)
+        scores = torch.einsum("thw,cw->htc", queries[start:end].float(), rows.float()) * scale
+        scores = scores.masked_fill(~_causal(end - start, len(rows), pool.device), -torch.inf)
+        shares = scores.softmax(-1).to(queries.dtype)
+        results.append(torch.einsum("htc,cr->thr", shares, rows[:, :rank]))
+    return torch.cat(results)
+
+
+def expanded_attention(
+    queries: Tensor, pool: Tensor, batch: Batch, kv_b: Tensor, *, scale: float
+) -> Tensor:
+    """Attend to keys and values that are expanded from the cached rows, for long chunks.
+
+    Args:
+        queries: [T - num_latent_tokens, heads, nope + rope].
+        pool: [pages, PAGE_SIZE, rank + rope], rows of the new tokens already stored.
+        kv_b: [heads, nope + value, rank]: for each head the rows that make keys, then values.
+
+    Returns:
+        [T - num_latent_tokens, heads, value].
+    """
+    num_heads, _, rank = kv_b.shape
+    num_plain = queries.shape[-1] - (pool.shape[-1] - rank)
+    results: list[Tensor] = []
+    offset = batch.num_latent_tokens
+    for index in range(batch.num_latent, len(batch.context_lengths)):
+        start, end = (place - offset for place in batch.query_starts[index : index + 2])
+        rows = _context(pool, batch, index)
+        expanded = torch.einsum("cr,hdr->hcd", rows[:, :rank], kv_b)
+        shared = rows[:, rank:].expand(num_heads, -1, -1)
+        keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
+        scores = torch.einsum("thd,hcd->htc", queries[start:end].float(), keys.float()) * scale
+        scores = scores.masked_fill(~_causal(end - start, len(rows), pool.device), -torch.inf)
+        shares = scores.softmax(-1).to(queries.dtype)
+        results.append(torch.einsum("htc,hcv->thv", shares, expanded[..., num_plain:]))
+    return torch.cat(results)
+
+
+def _context(pool: Tensor, batch: Batch, index: int) -> Tensor:
+    """The cached rows of one sequence in order, [context, width]."""
+    return pool[batch.page_table[index]].flatten(0, 1)[: batch.context_lengths[index]]
+
+
+def _causal(num_queries: int, context: int, device: torch.device) -> Tensor:
+    """[num_queries, context]: whether a query may see a key; the last query sees everything."""
+    places = torch.arange(context - num_queries, context, device=device)
+    return torch.arange(context, device=device) <= places[:, None]
+
+
+def route(
+    hidden: Tensor, router: Tensor, bias: Tensor, config: ModelConfig
+) -> tuple[Tensor, Tensor]:
+    """Choose experts by biased sigmoid scores; the bias steers the choice and never the weight.
+
+    Args:
+        hidden: [T, H].
+        router: [E, H] fp32.
+        bias: [E] fp32; it may dwarf the scores, so scores and choice are kept apart, both in fp32.
+
+    Returns:
+        Expert numbers [T, top + shared] int64 and their weights, fp32. The shared experts follow
+        the routed ones in number and in column, with weight 1.
+    """
+    scores = functional.linear(hidden.float(), router).sigmoid()
+    choice = scores + bias
+    if config.num_expert_groups > 1:
+        grouped = choice.view(len(choice), config.num_expert_groups, -1)
+        strength = grouped.topk(2, dim=-1).values.sum(-1)
+        best = strength.topk(config.num_chosen_groups, dim=-1).indices
+        closed = torch.ones_like(strength, dtype=torch.bool).scatter(1, best, value=False)
+        choice = grouped.masked_fill(closed[..., None], -torch.inf).flatten(1)
+    chosen = choice.topk(config.num_experts_per_token, dim=-1, sorted=False).indices
+    weights = scores.gather(1, chosen)
+    if config.normalize_expert_weights:
+        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+    weights = weights * config.routed_scaling_factor
+    shared = torch.arange(config.num_experts, config.num_experts + config.num_shared_experts)
+    shared = shared.to(chosen.device).expand(len(chosen), -1)
+    return torch.cat((chosen, shared), -1), torch.cat((weights, torch.ones_like(shared)), -1)
+
+
+def experts(
+    hidden: Tensor, gate_up: Tensor, down: Tensor, chosen: Tensor, weights: Tensor
+) -> Tensor:
+    """The weighted sum over each token's experts of down(silu(gate) * up).
+
+    Args:
+        hidden: [T, H].
+        gate_up: [N, 2 * I, H], the gate's rows first.
+        down: [N, H, I].
+        chosen: [T, K], expert numbers below N.
+        weights: [T, K] fp32.
+
+    Returns:
+        [T, H].
+    """
+    total = torch.zeros_like(hidden, dtype=torch.float32)
+    for expert in range(len(gate_up)):
+        tokens, columns = torch.where(chosen == expert)
+        result = feed_forward(hidden[tokens], gate_up[expert], down[expert])
+        total.index_add_(0, tokens, result.float() * weights[tokens, columns, None])
+    return total.to(hidden.dtype)
+
+
+def feed_forward(hidden: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    """down(silu(gate) * up): [T, H] with [2 * I, H] and [H, I] → [T, H]."""
+    gate, up = functional.linear(hidden, gate_up).chunk(2, dim=-1)
+    return functional.linear(functional.silu(gate) * up, down)

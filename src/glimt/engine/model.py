@@ -1,0 +1,215 @@
+"""GLM-4.7-Flash, top to bottom: tokens in, hidden states and logits out.
+
+A pre-norm decoder. Attention keeps one latent row per token (multi-head latent attention); every
+layer but the first few has a mixture of experts with a sigmoid router and a shared expert; one
+more layer predicts the token after the next, for speculation. Knows tensors and one `Batch` at a
+time; nothing of requests, of who owns pages, or of sampling. What the operations mean is defined in
+`glimt.engine.kernels.reference`; another module of the same functions may stand in.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from glimt.engine.batch import Batch
+from glimt.engine.config import ModelConfig
+from glimt.engine.kernels import Kernels
+from glimt.engine.kernels.reference import rotary_table
+from glimt.engine.weights import Attention, Dense, Layer, Mixture, Weights
+
+ABSORB_BELOW_BYTES = 8_000_000
+"""Up to this size a layer keeps q_b · W_UK and W_UV · out multiplied out: two small products less
+per layer and token. Above, the bytes that are read for it would cost more than they save."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed:
+    """Projections multiplied out, for the absorbed form of attention.
+
+    `queries` is [heads * (rank + rope), q_rank] and `out` [H, heads * rank].
+    """
+
+    queries: Tensor
+    out: Tensor
+
+
+class Model:
+    """The network with its weights; holds no state between calls but what is in the pool.
+
+    The pool is [layers, pages, PAGE_SIZE, kv_lora_rank + qk_rope_head_dim], one layer more with
+    a prediction layer. A row is the normed latent, then the rotated key that all heads share.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, kernels: Kernels) -> None:
+        self.config = config
+        self.weights = weights
+        self.kernels = kernels
+        table = rotary_table(config.context_length, config.qk_rope_head_dim, config.rope_theta)
+        self._rotations = table.to(weights.embedding.device)
+        layers = weights.layers + ([weights.prediction.layer] if weights.prediction else [])
+        self._absorbed = [absorb(layer.attention, config) for layer in layers]
+
+    @property
+    def num_cache_layers(self) -> int:
+        """Layers that a pool for this model has."""
+        return len(self._absorbed)
+
+    def forward(self, batch: Batch, pool: Tensor) -> Tensor:
+        """Compute the batch's tokens and store their cache rows: [T, H], after the final norm."""
+        hidden = self.weights.embedding[batch.tokens]
+        return self._run(self.weights.layers, self.weights.final_norm, hidden, batch, pool)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for rows of `forward`: [N, H] → [N, V] fp32."""
+        return functional.linear(hidden, self.weights.head).float()
+
+    def predict(self, hidden: Tensor, batch: Batch, pool: Tensor) -> Tensor:
+        """The prediction layer: states from which the token after the next one is guessed.
+
+        Args:
+            hidden: [T, H], what `forward` returned at these positions.
+            batch: As for `forward`, but `tokens` are the ones that follow: row i combines the
+                state at position i with the token at i + 1 and guesses the token at i + 2.
+            pool: The same pool; this layer's rows are its last.
+
+        Returns:
+            [T, H], after the layer's own norm, for `prediction_logits`.
+        """
+        weights = self.weights.prediction
+        if weights is None:
+            raise ValueError("this checkpoint has no prediction layer")
+        eps = self.config.rms_norm_eps
+        embedded = self.kernels.rms_norm(
+            weights.embedding[batch.tokens], weights.embedding_norm, eps
+        )
+        state = self.kernels.rms_norm(hidden, weights.hidden_norm, eps)
+        joined = functional.linear(torch.cat((embedded, state), dim=-1), weights.join)
+        return self._run([weights.layer], weights.head_norm, joined, batch, pool)
+
+    def prediction_logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary for rows of `predict`: [N, H] → [N, V] fp32."""
+        if self.weights.prediction is None:
+            raise ValueError("this checkpoint has no prediction layer")
+        return functional.linear(hidden, self.weights.prediction.head).float()
+
+    def _run(
+        self, layers: list[Layer], last_norm: Tensor, hidden: Tensor, batch: Batch, pool: Tensor
+    ) -> Tensor:
+        """Layers one after another; the prediction layer has the last place in the pool."""
+        kernels, eps = self.kernels, self.config.rms_norm_eps
+        first = 0 if layers is self.weights.layers else len(self.weights.layers)
+        rotations = self._rotations[batch.positions]
+        norms = [*(layer.input_norm for layer in layers[1:]), last_norm]
+        normed = kernels.rms_norm(hidden, layers[0].input_norm, eps)
+        for index, (layer, next_norm) in enumerate(zip(layers, norms, strict=True), first):
+            attended = self._attend(index, layer.attention, normed, batch, pool[index], rotations)
+            normed, hidden = kernels.add_rms_norm(attended, hidden, layer.post_norm, eps)
+            mixed = self._feed_forward(layer.feed_forward, normed)
+            normed, hidden = kernels.add_rms_norm(mixed, hidden, next_norm, eps)
+        return normed
+
+    def _attend(
+        self,
+        index: int,
+        weights: Attention,
+        hidden: Tensor,
+        batch: Batch,
+        pool: Tensor,
+        rotations: Tensor,
+    ) -> Tensor:
+        """Latent attention of one layer: [T, H] → [T, H].
+
+        Few new tokens attend to the latents themselves: queries are carried into the latent space
+        and results out of it (the absorbed form). Many new tokens are cheaper when the context's
+        latents are expanded to keys and values once.
+        """
+        config, kernels = self.config, self.kernels
+        rank, scale = config.kv_lora_rank, config.attention_scale
+        down = functional.linear(hidden, weights.down)
+        query_latent, rows = down.split((config.q_lora_rank, config.cache_width), dim=-1)
+        query_latent = kernels.rms_norm(query_latent, weights.q_norm, config.latent_norm_eps)
+        latent = kernels.rms_norm(rows[:, :rank], weights.kv_norm, config.latent_norm_eps)
+        kernels.rotate(rows[:, rank:], rotations)
+        kernels.write_cache(pool, torch.cat((latent, rows[:, rank:]), dim=-1), batch.slots)
+
+        num_latent, results = batch.num_latent_tokens, list[Tensor]()
+        if num_latent:
+            latents, turns = query_latent[:num_latent], rotations[:num_latent]
+            queries = self._latent_queries(index, weights, latents, turns)
+            found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
+            results.append(self._from_latents(index, weights, found))
+        if num_latent < len(hidden):
+            latents, turns = query_latent[num_latent:], rotations[num_latent:]
+            queries = self._plain_queries(weights, latents, turns)
+            found = kernels.expanded_attention(queries, pool, batch, weights.kv_b, scale=scale)
+            results.append(functional.linear(found.flatten(1), weights.out))
+        return results[0] if len(results) == 1 else torch.cat(results)
+
+    def _plain_queries(self, weights: Attention, latent: Tensor, rotations: Tensor) -> Tensor:
+        """[N, q_rank] → [N, heads, nope + rope], rotated."""
+        config = self.config
+        queries = functional.linear(latent, weights.q_b)
+        queries = queries.view(-1, config.num_heads, config.qk_head_dim)
+        self.kernels.rotate(queries[..., config.qk_nope_head_dim :], rotations)
+        return queries
+
+    def _latent_queries(
+        self, index: int, weights: Attention, latent: Tensor, rotations: Tensor
+    ) -> Tensor:
+        """[N, q_rank] → [N, heads, rank + rope]: queries that meet cached rows as they are."""
+        config, absorbed = self.config, self._absorbed[index]
+        if absorbed is not None:
+            queries = functional.linear(latent, absorbed.queries)
+            queries = queries.view(-1, config.num_heads, config.cache_width)
+            self.kernels.rotate(queries[..., config.kv_lora_rank :], rotations)
+            return queries
+        queries = self._plain_queries(weights, latent, rotations)
+        plain, rotated = queries.split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
+        to_latent = weights.kv_b[:, : config.qk_nope_head_dim]
+        carried = torch.bmm(plain.transpose(0, 1), to_latent).transpose(0, 1)
+        return torch.cat((carried, rotated), dim=-1)
+
+    def _from_latents(self, index: int, weights: Attention, found: Tensor) -> Tensor:
+        """[N, heads, rank] → [N, H]: values and output projection, after the attention."""
+        absorbed = self._absorbed[index]
+        if absorbed is not None:
+            return functional.linear(found.flatten(1), absorbed.out)
+        to_values = weights.kv_b[:, self.config.qk_nope_head_dim :].mT
+        values = torch.bmm(found.transpose(0, 1), to_values).transpose(0, 1)
+        return functional.linear(values.flatten(1), weights.out)
+
+    def _feed_forward(self, weights: Dense | Mixture, hidden: Tensor) -> Tensor:
+        """The dense block, or each token's experts: [T, H] → [T, H]."""
+        match weights:
+            case Dense():
+                return self.kernels.feed_forward(hidden, weights.gate_up, weights.down)
+            case Mixture():
+                chosen, shares = self.kernels.route(
+                    hidden, weights.router, weights.bias, self.config
+                )
+                return self.kernels.experts(
+                    hidden, weights.gate_up, weights.down, chosen, shares
+                )
+
+
+def absorb(weights: Attention, config: ModelConfig) -> Absorbed | None:
+    """Multiply out what the absorbed form chains, unless the products grow too large.
+
+    The products are formed in fp64 and rounded once.
+    """
+    heads, rank, nope = config.num_heads, config.kv_lora_rank, config.qk_nope_head_dim
+    num_values = heads * config.cache_width * config.q_lora_rank + config.hidden_size * heads * rank
+    if num_values * weights.q_b.element_size() > ABSORB_BELOW_BYTES:
+        return None
+    keys, values = weights.kv_b.double().split((nope, config.v_head_dim), dim=1)
+    plain, rotated = (
+        weights.q_b.double()
+        .view(heads, config.qk_head_dim, -1)
+        .split((nope, config.qk_rope_head_dim), dim=1)
+    )
+    queries = torch.cat((torch.bmm(keys.mT, plain), rotated), dim=1).flatten(0, 1)
+    out = weights.out.double().view(-1, heads, config.v_head_dim).transpose(0, 1)
+    out = torch.bmm(out, values).transpose(0, 1).flatten(1)
+    return Absorbed(queries=queries.to(weights.q_b), out=out.to(weights.out))

@@ -1,0 +1,289 @@
+"""One step of the engine as tensors: scheduled sequences in, logits of the drawing ones out.
+
+Owns the model, the device and the cache pool. Knows nothing of why these tokens were scheduled
+(scheduler), how a token is drawn (sampler) or who asked (worker).
+"""
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as Collection
+from itertools import accumulate
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from glimt.engine.batch import Batch
+from glimt.engine.checkpoint import CheckpointError
+from glimt.engine.config import GenerationDefaults, ModelConfig
+from glimt.engine.kernels import reference
+from glimt.engine.loading import load_weights
+from glimt.engine.messages import EngineInfo, LoadProgress, SamplingParams
+from glimt.engine.model import Model
+from glimt.engine.sequence import Scheduled, Sequence
+from glimt.engine.settings import PAGE_SIZE, EngineSettings
+from glimt.engine.weights import Weights, allocate, count_parameters, randomize
+
+FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
+CPU_CACHE_GB = 1.0
+DUMMY_SEED = 0
+
+Report = Callable[[LoadProgress], None]
+
+
+class Runner:
+    """A loaded model and its cache.
+
+    Attributes:
+        config: The model's shape; `context_length` is what may really be used.
+        num_pages: Pages of the pool, PAGE_SIZE tokens each.
+        expansion_threshold: New tokens from which on a chunk expands its context's latents.
+    """
+
+    def __init__(self, model: Model, pool: Tensor, settings: EngineSettings) -> None:
+        self.model = model
+        self.pool = pool
+        self.settings = settings
+        self.num_pages = pool.shape[1]
+        limit = min(model.config.context_length, self.num_pages * PAGE_SIZE)
+        self.config = msgspec.structs.replace(model.config, context_length=limit)
+        self.expansion_threshold = model.config.expansion_threshold
+        self.stop_token_ids = model.config.stop_token_ids
+        self.load_s = 0.0
+
+    @classmethod
+    def load(
+        cls, settings: EngineSettings, path: Path, report: Report | None = None
+    ) -> "Runner":
+        """Load the checkpoint in the folder `path` and allocate the cache.
+
+        Raises:
+            CheckpointError: The model cannot be run; the message says why.
+        """
+        started = time.monotonic()
+        config = _read_config(settings, path)
+        device = _choose_device(settings.device)
+        if device.type == "cpu" and settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        weights = _read_weights(settings, path, config, device, report)
+        with torch.inference_mode():
+            model = Model(config, weights, reference)
+            pool = _allocate_pool(model, settings, device)
+        runner = cls(model, pool, settings)
+        runner.stop_token_ids = GenerationDefaults.load(path).stop_token_ids
+        runner.load_s = time.monotonic() - started
+        return runner
+
+    def info(self) -> EngineInfo:
+        """What a client of the engine should know."""
+        return EngineInfo(
+            model=self.settings.model,
+            device=str(self.pool.device),
+            dtype=str(self.pool.dtype).removeprefix("torch."),
+            vocab_size=self.config.vocab_size,
+            context_length=self.config.context_length,
+            num_pages=self.num_pages,
+            page_size=PAGE_SIZE,
+            max_sequences=self.settings.max_sequences,
+            stop_token_ids=self.stop_token_ids,
+            num_parameters=self.model.weights.num_parameters,
+            load_s=self.load_s,
+        )
+
+    @torch.inference_mode()
+    def forward(self, step: Collection[Scheduled]) -> Tensor:
+        """Compute every scheduled token in one pass.
+
+        The sequences' pages must reach beyond the scheduled tokens.
+
+        Returns:
+            [entries that draw, vocabulary] fp32, in the order of `step`. Rows of the vocabulary
+            that only pad it are as the model computes them: the weights do not say which they are.
+        """
+        batch = self._batch(step)
+        hidden = self.model.forward(batch, self.pool)
+        return self.model.logits(hidden[batch.wanted])
+
+    @property
+    def vocab_size(self) -> int:
+        """Columns of the logits."""
+        return self.config.vocab_size
+
+    def _batch(self, step: Collection[Scheduled]) -> Batch:
+        """The step's tensors: decodes first, then short chunks, then long ones."""
+        order = sorted(range(len(step)), key=lambda index: self._kind(step[index].count))
+        entries = [step[index] for index in order]
+        counts = [entry.count for entry in entries]
+        starts = [0, *accumulate(counts)]
+        contexts = tuple(entry.start + entry.count for entry in entries)
+        num_decodes = sum(count == 1 for count in counts)
+        last_rows = {index: starts[place + 1] - 1 for place, index in enumerate(order)}
+        page_table = _page_table([entry.sequence.pages for entry in entries], contexts)
+        device = self.pool.device
+        return Batch(
+            tokens=torch.tensor(_tokens(entries), device=device),
+            positions=torch.tensor(_positions(entries), device=device),
+            slots=torch.tensor(_slots(entries), device=device),
+            page_table=page_table.to(device),
+            query_starts=tuple(starts),
+            context_lengths=contexts,
+            wanted=torch.tensor(
+                [last_rows[index] for index, entry in enumerate(step) if entry.draws],
+                dtype=torch.int64,
+                device=device,
+            ),
+            num_decodes=num_decodes,
+            num_latent=sum(count < self.expansion_threshold for count in counts),
+        )
+
+    def _kind(self, count: int) -> int:
+        return 0 if count == 1 else 1 if count < self.expansion_threshold else 2
+
+
+def _tokens(entries: Collection[Scheduled]) -> list[int]:
+    tokens: list[int] = []
+    for entry in entries:
+        tokens += entry.sequence.tokens[entry.start : entry.start + entry.count]
+    return tokens
+
+
+def _positions(entries: Collection[Scheduled]) -> list[int]:
+    positions: list[int] = []
+    for entry in entries:
+        positions += range(entry.start, entry.start + entry.count)
+    return positions
+
+
+def _slots(entries: Collection[Scheduled]) -> list[int]:
+    """Rows of the flat pool for the new tokens, page by page."""
+    slots: list[int] = []
+    for entry in entries:
+        place, end = entry.start, entry.start + entry.count
+        while place < end:
+            page, offset = divmod(place, PAGE_SIZE)
+            num_rows = min(PAGE_SIZE - offset, end - place)
+            first = entry.sequence.pages[page] * PAGE_SIZE + offset
+            slots += range(first, first + num_rows)
+            place += num_rows
+    return slots
+
+
+def _page_table(pages: Collection[list[int]], contexts: Collection[int]) -> Tensor:
+    """[sequences, most pages], no wider than the longest context."""
+    widths = [-(-context // PAGE_SIZE) for context in contexts]
+    widest = max(widths)
+    rows = [
+        owned[:width] + [0] * (widest - width) for owned, width in zip(pages, widths, strict=True)
+    ]
+    return torch.tensor(rows)
+
+
+def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:
+    config = ModelConfig.load(path, latent_norm_eps=settings.latent_norm_eps)
+    limit = settings.context_length
+    if limit is not None and limit < config.context_length:
+        config = msgspec.structs.replace(config, context_length=limit)
+    return config
+
+
+def _choose_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CheckpointError(f"device is {name!r}; supported: auto, cpu, cuda, cuda:N.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise CheckpointError(f"device is {name!r}; supported: auto, cpu, cuda, cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise CheckpointError(f"device is {name!r}, but PyTorch finds {found} CUDA devices.")
+    return device
+
+
+def _choose_dtype(settings: EngineSettings, config: ModelConfig, device: torch.device) -> torch.dtype:
+    name = settings.dtype
+    if name == "auto":
+        name = config.dtype
+        if device.type == "cpu":
+            small = count_parameters(config) * 4 < FLOAT32_ON_CPU_BELOW_BYTES
+            name = "float32" if small else "bfloat16"
+    return {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }[name]
+
+
+def _read_weights(
+    settings: EngineSettings,
+    path: Path,
+    config: ModelConfig,
+    device: torch.device,
+    report: Report | None,
+) -> Weights:
+    dtype = _choose_dtype(settings, config, device)
+    if settings.load_format == "dummy":
+        prediction = config.num_mtp_layers > 0
+        weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
+        randomize(weights, settings.seed or DUMMY_SEED)
+        return weights
+    return load_weights(path, config, dtype=dtype, device=device, progress=report)
+
+
+def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device) -> Tensor:
+    """The cache, as large as the settings say or as what is free on the GPU allows.
+
+    Raises:
+        CheckpointError: There is no room for a single page.
+    """
+    dtype, width = model.weights.embedding.dtype, model.config.cache_width
+    layers = model.num_cache_layers
+    page_bytes = layers * PAGE_SIZE * width * dtype.itemsize
+    if settings.cache_gb is not None:
+        room = int(settings.cache_gb * 1e9)
+    elif device.type == "cuda":
+        room = _free_bytes(model, settings, device)
+    else:
+        room = int(CPU_CACHE_GB * 1e9)
+    # More than every sequence at full length is never used.
+    longest = -(-model.config.context_length // PAGE_SIZE)
+    num_pages = min(room // page_bytes, settings.max_sequences * longest)
+    if num_pages < 1:
+        raise CheckpointError(
+            f"{room / 1e9:.3f} GB are left for the cache, but one page takes {page_bytes / 1e9:.3f}"
+            " GB. Raise cache_gb or gpu_memory_fraction, or choose a smaller model or dtype."
+        )
+    return torch.zeros(layers, num_pages, PAGE_SIZE, width, dtype=dtype, device=device)
+
+
+def _free_bytes(model: Model, settings: EngineSettings, device: torch.device) -> int:
+    """GPU memory that stays free beside weights and the largest step, found by running it."""
+    num_tokens = min(settings.max_step_tokens, model.config.context_length)
+    num_pages = -(-num_tokens // PAGE_SIZE)
+    trial = torch.zeros(
+        model.num_cache_layers,
+        num_pages,
+        PAGE_SIZE,
+        model.config.cache_width,
+        dtype=model.weights.embedding.dtype,
+        device=device,
+    )
+    sequence = Sequence(
+        connection=0,
+        id=0,
+        tokens=[0] * num_tokens,
+        num_prompt=num_tokens,
+        sampling=SamplingParams(),
+        pages=list(range(num_pages)),
+    )
+    torch.cuda.reset_peak_memory_stats(device)
+    Runner(model, trial, settings).forward([Scheduled(sequence, 0, num_tokens)])
+    torch.cuda.synchronize(device)
+    peak = torch.cuda.max_memory_allocated(device) - trial.nbytes
+    del trial
+    torch.cuda.empty_cache()
+    free, total = torch.cuda.mem_get_info(device)
+    elsewhere = total - free - torch.cuda.memory_reserved(device)
+    return int(total * settings.gpu_memory_fraction) - elsewhere - peak

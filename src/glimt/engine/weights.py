@@ -1,0 +1,184 @@
+"""The model's tensors as they lie in memory, fused for the forward pass.
+
+What is multiplied with the same input lies together: `q_a | kv_a`, `gate | up`, routed experts and
+shared ones. Knows nothing of how they are used (`glimt.engine.model`) nor how a checkpoint names
+them (`glimt.engine.loading`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from glimt.engine.config import ModelConfig
+
+
+@dataclass(slots=True)
+class Attention:
+    """Latent attention. Rows of a projection are its outputs.
+
+    `down` holds q_a, kv_a's latent and the shared rotated key: [q_rank + kv_rank + rope, H].
+    `q_b` is [heads * (nope + rope), q_rank]; `kv_b` is [heads, nope + value, kv_rank], keys' rows
+    before values'; `out` is [H, heads * value].
+    """
+
+    down: Tensor
+    q_norm: Tensor
+    kv_norm: Tensor
+    q_b: Tensor
+    kv_b: Tensor
+    out: Tensor
+
+
+@dataclass(slots=True)
+class Dense:
+    """A gated feed-forward block: [2 * I, H] with the gate's rows first, and [H, I]."""
+
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(slots=True)
+class Mixture:
+    """Routed experts, then shared ones cut to the same width.
+
+    `router` [E, H] and `bias` [E] are fp32 whatever the model's dtype; `gate_up` is
+    [E + shared, 2 * I, H] and `down` [E + shared, H, I].
+    """
+
+    router: Tensor
+    bias: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+@dataclass(slots=True)
+class Layer:
+    """One decoder layer; norms are [H]."""
+
+    input_norm: Tensor
+    attention: Attention
+    post_norm: Tensor
+    feed_forward: Dense | Mixture
+
+
+@dataclass(slots=True)
+class Prediction:
+    """The multi-token-prediction layer. `join` is [H, 2 * H], the embedding's half first."""
+
+    embedding_norm: Tensor
+    hidden_norm: Tensor
+    join: Tensor
+    layer: Layer
+    head_norm: Tensor
+    embedding: Tensor
+    head: Tensor
+
+
+@dataclass(slots=True)
+class Weights:
+    """All of a model. `embedding` and `head` are [V, H], and one tensor when they are tied."""
+
+    embedding: Tensor
+    layers: list[Layer]
+    final_norm: Tensor
+    head: Tensor
+    prediction: Prediction | None
+
+    @property
+    def num_parameters(self) -> int:
+        """Values held, each tensor counted once."""
+        return sum({t.data_ptr(): t.numel() for t in tensors_of(self)}.values())
+
+
+def tensors_of(part: object) -> Iterator[Tensor]:
+    """Every tensor under a dataclass of this module."""
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, list):
+        for item in part:  # pyright: ignore[reportUnknownVariableType]
+            yield from tensors_of(item)  # pyright: ignore[reportUnknownArgumentType]
+    elif part is not None:
+        for name in part.__slots__:  # type: ignore[attr-defined]
+            yield from tensors_of(getattr(part, name))
+
+
+def allocate(
+    config: ModelConfig, *, dtype: torch.dtype, device: torch.device, prediction: bool
+) -> Weights:
+    """Weights of the right shapes with arbitrary values."""
+
+    def empty(*shape: int, of: torch.dtype = dtype) -> Tensor:
+        return torch.empty(shape, dtype=of, device=device)
+
+    hidden, heads, kv_rank = config.hidden_size, config.num_heads, config.kv_lora_rank
+
+    def layer(*, sparse: bool) -> Layer:
+        width, count = config.moe_intermediate_size, config.num_experts
+        total = count + config.num_shared_experts
+        return Layer(
+            input_norm=empty(hidden),
+            attention=Attention(
+                down=empty(config.q_lora_rank + config.cache_width, hidden),
+                q_norm=empty(config.q_lora_rank),
+                kv_norm=empty(kv_rank),
+                q_b=empty(heads * config.qk_head_dim, config.q_lora_rank),
+                kv_b=empty(heads, config.qk_nope_head_dim + config.v_head_dim, kv_rank),
+                out=empty(hidden, heads * config.v_head_dim),
+            ),
+            post_norm=empty(hidden),
+            feed_forward=Mixture(
+                router=empty(count, hidden, of=torch.float32),
+                bias=empty(count, of=torch.float32),
+                gate_up=empty(total, 2 * width, hidden),
+                down=empty(total, hidden, width),
+            )
+            if sparse
+            else Dense(
+                gate_up=empty(2 * config.intermediate_size, hidden),
+                down=empty(hidden, config.intermediate_size),
+            ),
+        )
+
+    embedding = empty(config.vocab_size, hidden)
+    head = embedding if config.tie_word_embeddings else empty(config.vocab_size, hidden)
+    return Weights(
+        embedding=embedding,
+        layers=[layer(sparse=sparse) for sparse in config.sparse_layers],
+        final_norm=empty(hidden),
+        head=head,
+        prediction=Prediction(
+            embedding_norm=empty(hidden),
+            hidden_norm=empty(hidden),
+            join=empty(hidden, 2 * hidden),
+            layer=layer(sparse=True),
+            head_norm=empty(hidden),
+            embedding=embedding,
+            head=head,
+        )
+        if prediction
+        else None,
+    )
+
+
+def randomize(weights: Weights, seed: int) -> None:
+    """Fill with seeded random values that keep activations near unit size, for benchmarks."""
+    generator = torch.Generator(device=weights.embedding.device).manual_seed(seed)
+    for tensor in tensors_of(weights):
+        if tensor.dim() == 1:
+            tensor.fill_(1.0)
+        else:
+            tensor.normal_(0.0, tensor.shape[-1] ** -0.5, generator=generator)
+    extra = [weights.prediction.layer] if weights.prediction else []
+    for layer in weights.layers + extra:
+        if isinstance(layer.feed_forward, Mixture):
+            layer.feed_forward.bias.zero_()
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Values that a model of this shape holds, the prediction layer left out."""
+    weights = allocate(
+        config, dtype=torch.float32, device=torch.device("meta"), prediction=False
+    )
+    return sum(tensor.numel() for tensor in tensors_of(weights))
