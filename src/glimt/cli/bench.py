@@ -36,7 +36,8 @@ class Options:
             settings, else one that is started for the measurement.
         model: The model to ask; by default the first that the server offers.
         api_key: The key to show it.
-        concurrency: How many requests at a time, one level after the other.
+        concurrency: How many requests at a time, one level after the other
+            (1 8 32).
         requests: Requests per level; by default four for each client, and at least eight.
         prompt_tokens: About how long each prompt is.
         output_tokens: How long each answer is.
@@ -52,9 +53,9 @@ class Options:
     url: str | None = None
     model: str | None = None
     api_key: Annotated[str | None, Parameter(env_var="GLIMT_API_KEY")] = None
-    concurrency: Annotated[list[int], Parameter(consume_multiple=True, negative=())] = field(
-        default_factory=lambda: [1, 8, 32]
-    )
+    concurrency: Annotated[
+        list[int], Parameter(consume_multiple=True, negative=(), show_default=False)
+    ] = field(default_factory=lambda: [1, 8, 32])
     requests: int | None = None
     prompt_tokens: int = 256
     output_tokens: int = 128
@@ -63,7 +64,7 @@ class Options:
     thinking: bool | None = None
     temperature: float = 0.0
     seed: int = 0
-    json: bool = False
+    json: Annotated[bool, Parameter(negative=())] = False
 
 
 def bench(options: Options | None = None) -> int:

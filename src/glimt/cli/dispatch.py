@@ -13,6 +13,8 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from glimt import __version__
+from glimt.app.config import ConfigError
+from glimt.cli.help import PlainHelp
 from glimt.cli.main import COMMANDS, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from glimt.cli.terminal import CommandError, say
 from glimt.core.errors import GlimtError
@@ -24,12 +26,17 @@ def build_app() -> App:
         name="glimt",
         version=__version__,
         help_format="plaintext",
-        help_formatter="plain",
+        help_formatter=PlainHelp(),
         error_console=Console(stderr=True),
         result_action="return_value",
     )
     for command in COMMANDS:
-        app.command(command.target, name=command.name, help=command.summary)
+        app.command(
+            command.target,
+            name=command.name,
+            help=command.summary,
+            usage=f"glimt {command.name} {command.usage}",
+        )
     return app
 
 
@@ -47,7 +54,7 @@ def dispatch(words: Sequence[str]) -> int:
         say(f"glimt: {_first_sentence(error)}")
         say(f"See: glimt {words[0]} --help" if _is_command(words[0]) else "See: glimt --help")
         return EXIT_USAGE
-    except (CommandError, GlimtError) as error:
+    except (CommandError, ConfigError, GlimtError) as error:
         say(f"glimt: {error}")
         return EXIT_FAILED
     except KeyboardInterrupt:

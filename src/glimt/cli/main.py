@@ -17,18 +17,28 @@ EXIT_INTERRUPTED: Final = 130
 
 
 class Command(NamedTuple):
-    """One row: what is typed, what it does, and the function behind it ("module:name")."""
+    """One row: what is typed, what may follow, what it does, and "module:name" of its function."""
 
     name: str
+    usage: str
     summary: str
     target: str
 
 
 COMMANDS: Final = (
-    Command("serve", "Start the server.", "glimt.cli.serve:serve"),
-    Command("chat", "Talk to a model in the terminal, or through a pipe.", "glimt.cli.chat:chat"),
-    Command("models", "List the models that a server offers.", "glimt.cli.models:models"),
-    Command("bench", "Measure a server: latency and throughput.", "glimt.cli.bench:bench"),
+    Command("serve", "[MODEL] [OPTIONS]", "Start the server.", "glimt.cli.serve:serve"),
+    Command(
+        "chat",
+        "[PROMPT] [OPTIONS]",
+        "Talk to a model in the terminal, or through a pipe.",
+        "glimt.cli.chat:chat",
+    ),
+    Command(
+        "models", "[OPTIONS]", "List the models that a server offers.", "glimt.cli.models:models"
+    ),
+    Command(
+        "bench", "[OPTIONS]", "Measure a server: latency and throughput.", "glimt.cli.bench:bench"
+    ),
 )
 
 _OVERVIEW: Final = """\

@@ -17,7 +17,7 @@ def models(
     *,
     url: str | None = None,
     api_key: Annotated[str | None, Parameter(env_var="GLIMT_API_KEY")] = None,
-    json: bool = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """List the models that a server offers.
 

@@ -1,0 +1,212 @@
+"""The house rules, held by reading the source: CONTRIBUTING.md says them in prose.
+
+Layers and third-party imports are import-linter's business (`make check`); this file has what no
+linter knows.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import glimt
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "glimt"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+# Modules that a process without torch imports, as far as they exist.
+TORCH_FREE = (
+    "glimt.app.config",
+    "glimt.app.server",
+    "glimt.cli.main",
+    "glimt.cli.dispatch",
+    "glimt.cli.serve",
+    "glimt.cli.chat",
+    "glimt.cli.models",
+    "glimt.cli.bench",
+    "glimt.providers.local",
+    "glimt.providers.scripted",
+    "glimt.engine.engine",
+    "glimt.engine.checkpoint",
+    "glimt.engine.chat.tokenizer",
+    "glimt.engine.chat.template",
+    "glimt.engine.chat.parser",
+    "glimt.engine.chat.detokenizer",
+)
+
+# Places where a process or a request begins: whatever went wrong below becomes an answer there.
+MAY_CATCH_EVERYTHING: dict[str, str] = {}
+
+# The environment is read where settings are made, and by commands; here is who else may, and why.
+MAY_READ_ENVIRONMENT: dict[str, str] = {}
+
+
+def name_of(path: Path) -> str:
+    """A path as it is shown: from the package's folder on."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def tree_of(path: Path) -> ast.Module:
+    """The parsed source."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    """Every function and method, nested ones too."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            yield node
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+    """A file has at most 400 lines and a function at most 60."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    too_long = [
+        f"{function.name} (line {function.lineno})"
+        for function in functions(tree_of(path))
+        if (function.end_lineno or 0) - function.lineno + 1 > MAX_FUNCTION_LINES
+    ]
+    assert too_long == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_module_says_what_it_knows(path: Path) -> None:
+    """Every module that holds anything opens with a docstring."""
+    tree = tree_of(path)
+    assert not tree.body or ast.get_docstring(tree)
+
+
+def test_public_things_are_explained() -> None:
+    """Public classes, functions and methods have a docstring; a method may have it elsewhere.
+
+    A method that does what a documented method of the same name does (a Protocol's, a base's)
+    needs no second one.
+    """
+    explained: set[str] = set()
+    missing: list[tuple[str, str]] = []
+    for path in SOURCES:
+        for parent in ast.walk(tree_of(path)):
+            if not isinstance(parent, (ast.Module, ast.ClassDef)):
+                continue
+            for node in parent.body:
+                if not isinstance(node, (ast.ClassDef, *Function.__args__)):
+                    continue
+                if ast.get_docstring(node):
+                    explained.add(node.name)
+                elif not node.name.startswith("_") and not (
+                    isinstance(parent, ast.ClassDef) and parent.name.startswith("_")
+                ):
+                    missing.append((node.name, f"{name_of(path)}:{node.lineno} {node.name}"))
+    assert [place for name, place in missing if name not in explained] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_arguments_have_names(path: Path) -> None:
+    """No function takes `**kwargs`: a misspelt argument is an error where it is written."""
+    loose = [function.name for function in functions(tree_of(path)) if function.args.kwarg]
+    assert loose == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_is_global(path: Path) -> None:
+    """State has an owner: no `global`, and no drawer for what has no place."""
+    assert [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Global)] == []
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "manager"}
+
+
+def catches_everything(handler: ast.ExceptHandler) -> bool:
+    """Whether this is `except:`, `except Exception` or `except BaseException`."""
+    return handler.type is None or any(
+        isinstance(node, ast.Name) and node.id in {"Exception", "BaseException"}
+        for node in ast.walk(handler.type)
+    )
+
+
+def test_only_boundaries_catch_everything() -> None:
+    """`except Exception` stands where a process or a request begins, and nowhere else."""
+    found = {
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ExceptHandler) and catches_everything(node)
+    }
+    assert found == set(MAY_CATCH_EVERYTHING)
+
+
+def test_only_the_top_reads_the_environment() -> None:
+    """Settings are parsed once, in `app`; below it they are parameters."""
+    found = {
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"environ", "getenv"}
+        and name_of(path).split("/")[0] not in {"app", "cli"}
+    }
+    assert found == set(MAY_READ_ENVIRONMENT)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_a_test_states_its_law(path: Path) -> None:
+    """Every test says in a sentence what has to hold, and can fail."""
+    for function in functions(tree_of(path)):
+        if function.name.startswith("test_"):
+            assert ast.get_docstring(function), f"{function.name} has no docstring"
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_torch_stays_in_the_worker(module: str) -> None:
+    """The gateway and the command line never load torch, however they are imported."""
+    script = (
+        f"import sys, {module}\nassert not {{'torch', 'triton', 'transformers'}} & set(sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_version_is_one() -> None:
+    """The package, its metadata and the newest entry of the changelog agree."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert project["version"] == glimt.__version__ == newest.group(1)
+
+
+def test_every_make_target_that_the_documents_name_exists() -> None:
+    """Whoever types what a page says gets what it promises."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {
+        (page.name, target)
+        for page in pages
+        for target in re.findall(r"(?:^\s*|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    }
+    assert {(page, target) for page, target in named if target not in targets} == set()
+
+
+def test_every_link_between_documents_leads_somewhere() -> None:
+    """A relative link in a Markdown file names a file that exists."""
+    pages = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not (page.parent / target).exists()
+    ]
+    assert broken == []
