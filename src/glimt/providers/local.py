@@ -231,7 +231,7 @@ class LocalProvider:
         num_prompt, context = len(prompt.ids), info.context_length
         if num_prompt >= context:
             raise ContextLengthExceeded(
-                f"the prompt is {num_prompt} tokens long, but the context of {self._model.id} holds "
+                f"the prompt has {num_prompt} tokens, but the context of {self._model.id} holds "
                 f"{context}, the answer included; shorten the prompt by at least "
                 f"{num_prompt - context + 1} tokens",
                 param="messages" if request.messages else "prompt",
@@ -262,7 +262,7 @@ class LocalProvider:
         )
 
     def _prompt(self, request: Request) -> Prompt:
-        """Raw prompts are trusted: whoever sends one writes the template, control tokens included."""
+        """Raw prompts are trusted: who sends one writes the template, control tokens included."""
         if request.messages:
             return self.template.render(request)
         if isinstance(request.prompt, str):

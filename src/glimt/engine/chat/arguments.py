@@ -18,26 +18,40 @@ ValueKind: TypeAlias = Literal["string", "nullable_string", "literal"]
 _MAX_STEPS: Final = 256
 _STRING: Final = frozenset({"string"})
 _STRING_OR_NULL: Final = frozenset({"string", "null"})
+_TYPE_NAMES: Final[dict[type, str]] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+}
 _TYPES: Final = {"string", "number", "integer", "boolean", "null", "array", "object"}
+
+
+def property_names(parameters: dict[str, Any] | None) -> list[str]:
+    """The arguments that a tool declares."""
+    properties = _object_schema(parameters).get("properties")
+    return list(cast("dict[str, Any]", properties)) if isinstance(properties, dict) else []
 
 
 def property_schema(parameters: dict[str, Any] | None, key: str) -> Schema | None:
     """The schema of one argument, `None` when the tool says nothing about it."""
-    if not parameters:
-        return None
-    root: Schema = parameters
-    seen = 0
-    while (
-        isinstance(root, dict) and "properties" not in root and "$ref" in root and seen < _MAX_STEPS
-    ):
-        root, seen = _target(root["$ref"], parameters), seen + 1
-    if not isinstance(root, dict):
-        return None
+    root = _object_schema(parameters)
     properties = root.get("properties")
     if isinstance(properties, dict) and key in properties:
         return _schema(cast("dict[str, Any]", properties)[key])
     extra = root.get("additionalProperties")
     return cast("Schema", extra) if isinstance(extra, dict) else None
+
+
+def _object_schema(parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """The schema that holds the properties; some generators hide it behind references."""
+    root: Schema = parameters or {}
+    for _ in range(_MAX_STEPS):
+        if not isinstance(root, dict) or "properties" in root or "$ref" not in root:
+            break
+        root = _target(root["$ref"], parameters or {})
+    return root if isinstance(root, dict) else {}
 
 
 def value_kind(schema: Schema | None, parameters: dict[str, Any] | None) -> ValueKind:
@@ -89,21 +103,9 @@ def _literal_kind(text: str) -> str | None:
 
 
 def _type_of(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "boolean"
-        case int():
-            return "integer"
-        case float():
-            return "number"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case _:
-            return "object"
+    if value is None:
+        return "null"
+    return _TYPE_NAMES.get(type(value), "object")
 
 
 def _schema(value: object) -> Schema:

@@ -24,7 +24,7 @@ class Detokenizer:
         self._utf8 = _decoder("replace")
 
     def push(self, token: int) -> list[Piece]:
-        """What became certain with this token: nothing, text, a control token, or text before one."""
+        """What became certain with it: nothing, text, a control token, or text before one."""
         control = self._tokenizer.control.get(token)
         if control is not None:
             return [*self.flush(), control]

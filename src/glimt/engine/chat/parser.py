@@ -1,8 +1,7 @@
 """What the model says, told apart: thought, text, and calls of tools; incremental.
 
-Input are pieces in order: text, and the tags of GLM-4.7's answer format as tags. Where the ids of
-tags are known they arrive as tags and any look-alike is text; `TagScanner` finds tags in text that
-came without ids. Output are `core.events` deltas, the same for any chunking of the same answer.
+Input are pieces in order: text, and the tags of GLM-4.7's answer format as `tags.Tag`. Output are
+`core.events` deltas, which concatenate to the same for any chunking of the same answer.
 
     thought </think> text <tool_call>name<arg_key>k</arg_key><arg_value>v</arg_value>…</tool_call>…
 
@@ -11,16 +10,20 @@ Decisions where the format is silent:
 - A thought is trimmed. Text is verbatim, but for whitespace before its first word; a stretch of
   text that is nothing but whitespace is dropped.
 - A name that was not declared makes the whole block text, where it stands.
-- A value is text up to `</arg_value>`; other tags inside it are text. The first of two equal keys
-  counts.
-- A thought that the model ends with its end token, without `</think>`, text or call, was its answer:
-  the same text is given again as text. Never when the answer was cut off.
-- A call that is not closed is never finished, unless all its values are, the model stopped by
-  itself, and no required argument is missing.
+- A value is raw text up to `</arg_value>`; other tags inside it are text.
+- A thought that the model ends with its end token, without `</think>`, text or call, was its
+  answer: the same text is given again as text. Never when the answer was cut off.
+- A call that was cut off is never finished.
+
+Repairs, which can be switched off, are limited to declared names:
+- A missing `<arg_key>` in `namekey</arg_key>`, a missing `<arg_value>` in `value</arg_value>`.
+- A value without its end, where `<arg_key>` with a declared name and a value follow, or
+  `</tool_call>` with nothing or another call after it.
+- A call without its end, when the model stopped by itself or began another call, all values are
+  whole and no required argument is missing.
 """
 
 import enum
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
@@ -33,55 +36,10 @@ from glimt.core.events import (
 )
 from glimt.core.ids import new_id
 from glimt.core.request import Tool
-from glimt.engine.chat.arguments import (
-    ValueKind,
-    encode_string,
-    encode_value,
-    property_schema,
-    value_kind,
-)
+from glimt.engine.chat.calls import CallWriter, required_names
+from glimt.engine.chat.tags import Piece, Tag, spell
 
-
-class Tag(enum.Enum):
-    """A tag of the answer format."""
-
-    THINK = "<think>"
-    END_THINK = "</think>"
-    CALL = "<tool_call>"
-    END_CALL = "</tool_call>"
-    KEY = "<arg_key>"
-    END_KEY = "</arg_key>"
-    VALUE = "<arg_value>"
-    END_VALUE = "</arg_value>"
-
-
-Piece: TypeAlias = str | Tag
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallStarted | ToolCallDelta | ToolCallFinished
-
-
-class TagScanner:
-    """Finds tags in text that came without token ids, holding back what may become one."""
-
-    def __init__(self, tags: Iterable[Tag] = Tag) -> None:
-        self._tags = {tag.value: tag for tag in tags}
-        self._pattern = re.compile("(" + "|".join(map(re.escape, self._tags)) + ")")
-        self._heads = {text[:length] for text in self._tags for length in range(1, len(text))}
-        self._reach = max(map(len, self._tags)) - 1
-        self._held = ""
-
-    def push(self, text: str) -> list[Piece]:
-        """Text and tags, as far as they are certain."""
-        text = self._held + text
-        longest = min(self._reach, len(text))
-        keep = next((n for n in range(longest, 0, -1) if text[-n:] in self._heads), 0)
-        self._held = text[len(text) - keep :]
-        pieces = self._pattern.split(text[: len(text) - keep])
-        return [self._tags.get(piece, piece) for piece in pieces if piece]
-
-    def flush(self) -> list[Piece]:
-        """The end: what was held back is text after all."""
-        held, self._held = self._held, ""
-        return [held] if held else []
 
 
 class _State(enum.Enum):
@@ -96,21 +54,6 @@ class _State(enum.Enum):
     AFTER_VALUE = enum.auto()
 
 
-class _Call:
-    """A call being written."""
-
-    def __init__(self, tool: Tool, index: int) -> None:
-        self.tool = tool
-        self.index = index
-        self.keys: set[str] = set()
-        self.key = ""
-        self.kind: ValueKind | None = None
-        """How the current value is streamed; `None` drops it, since its key came before."""
-        self.value = ""
-        self.open = False
-        """The opening quote of the current value is out."""
-
-
 class AnswerParser:
     """Parses one answer.
 
@@ -119,7 +62,10 @@ class AnswerParser:
         thinking: The prompt ended inside a thought.
         choice: Goes into the events.
         call_id: Makes the ids of calls.
-        repair: Accept calls whose end, or whose `<arg_key>` tag, is missing.
+        repair: Accept what the module's docstring lists.
+
+    Attributes:
+        num_calls: Calls that were finished.
     """
 
     def __init__(
@@ -138,17 +84,21 @@ class AnswerParser:
         self._state = _State.THOUGHT if thinking else _State.TEXT
         self._outer = self._state
         self._thought: list[str] = []
+        self._unanswered = thinking
+        """Nothing but one thought, which goes on, was said so far."""
         self._space = ""
         """Whitespace that is only shown when something follows it."""
         self._any_text = False
         self._in_text = False
-        self._closed_thought = not thinking
-        self._name = ""
-        self._call: _Call | None = None
+        self._held = ""
+        """The name, or the key, or what stands between tags, so far."""
+        self._key = ""
+        self._suspect: list[Piece] = []
+        """What followed in a value since a tag that may have ended it."""
+        self._call: CallWriter | None = None
         self._events: list[Delta] = []
-        self.num_calls = 0
-        """Calls that were finished."""
         self._num_started = 0
+        self.num_calls = 0
 
     @property
     def in_thought(self) -> bool:
@@ -158,27 +108,35 @@ class AnswerParser:
     def push(self, pieces: Iterable[Piece]) -> list[Delta]:
         """Read on; return what became certain."""
         for piece in pieces:
-            if isinstance(piece, Tag):
-                self._tag(piece)
-            elif piece:
+            if piece:
                 self._read(piece)
         events, self._events = self._events, []
         return events
 
     def finish(self, *, natural: bool) -> list[Delta]:
         """The answer is over; `natural` when the model ended it itself by one of its end tokens."""
+        if self._suspect:
+            self._judge(over=natural)
         if natural:
-            if self._state is _State.NAME and self._repair:
-                self._finish_without_arguments()
-            elif self._can_finish():
-                self._finish_call()
-            never_closed = self._state is _State.THOUGHT and not self._closed_thought
-            if never_closed and not self._any_text and not self._num_started:
+            if self._repair and self._state is _State.NAME:
+                self._finish_bare_name()
+            elif self._state is _State.AFTER_VALUE:
+                self._leave_call()
+            if self._unanswered:
                 self._text("".join(self._thought))
         events, self._events = self._events, []
         return events
 
-    def _read(self, text: str) -> None:
+    def _read(self, piece: Piece) -> None:
+        if self._suspect:
+            self._suspect.append(piece)
+            self._judge()
+        elif isinstance(piece, Tag):
+            self._read_tag(piece)
+        else:
+            self._read_text(piece)
+
+    def _read_text(self, text: str) -> None:
         match self._state:
             case _State.THOUGHT:
                 self._think(text)
@@ -186,19 +144,15 @@ class AnswerParser:
                 self._text(text)
             case _State.FOREIGN:
                 self._outside(text)
-            case _State.NAME:
-                self._name += text
-                self._check_name()
-            case _State.KEY:
-                self._current.key += text
             case _State.VALUE:
-                self._value(text)
-            case _State.AFTER_KEY:
-                self._current.value += text
-            case _State.AFTER_VALUE:
-                pass
+                self._arguments(self._writer.push(text))
+            case _State.NAME:
+                self._held += text
+                self._check_name()
+            case _State.KEY | _State.AFTER_KEY | _State.AFTER_VALUE:
+                self._held += text
 
-    def _tag(self, tag: Tag) -> None:
+    def _read_tag(self, tag: Tag) -> None:
         match self._state:
             case _State.THOUGHT | _State.TEXT:
                 self._tag_outside(tag)
@@ -207,10 +161,7 @@ class AnswerParser:
             case _State.NAME:
                 self._tag_in_name(tag)
             case _State.VALUE:
-                if tag is Tag.END_VALUE:
-                    self._end_value()
-                else:
-                    self._value(tag.value)
+                self._tag_in_value(tag)
             case _State.KEY | _State.AFTER_KEY | _State.AFTER_VALUE:
                 self._tag_between(tag)
 
@@ -219,19 +170,24 @@ class AnswerParser:
     def _tag_outside(self, tag: Tag) -> None:
         if tag is Tag.CALL:
             self._outer = self._state
-            self._name = ""
-            self._state = _State.NAME
+            self._enter(_State.NAME)
         elif tag is Tag.THINK and self._state is _State.TEXT:
-            self._closed_thought = False
-            self._begin(_State.THOUGHT)
+            self._unanswered = not self._any_text and not self._num_started and not self._thought
+            self._leave(_State.THOUGHT)
         elif tag is Tag.END_THINK and self._state is _State.THOUGHT:
-            self._closed_thought = True
-            self._begin(_State.TEXT)
+            self._leave(_State.TEXT)
+            self._unanswered = False
 
-    def _begin(self, state: _State) -> None:
+    def _leave(self, state: _State) -> None:
+        """To the next stretch of thought or text."""
         self._state = state
         self._space = ""
         self._in_text = False
+
+    def _enter(self, state: _State) -> None:
+        """To where text is only collected."""
+        self._state = state
+        self._held = ""
 
     def _outside(self, text: str) -> None:
         """Text of what surrounds an undeclared call."""
@@ -241,20 +197,15 @@ class AnswerParser:
             self._text(text)
 
     def _think(self, text: str) -> None:
-        shown = self._spaced(text, keep_leading=bool(self._thought))
-        if shown:
-            self._thought.append(shown)
-            self._add(ReasoningDelta(choice=self._choice, text=shown))
-
-    def _spaced(self, text: str, *, keep_leading: bool) -> str:
-        """`text` after the whitespace before it, without the whitespace at its end."""
+        """A thought is trimmed: whitespace waits until something follows it."""
+        text = self._space + text
+        if not self._thought:
+            text = text.lstrip()
         body = text.rstrip()
-        if not body:
-            self._space += text
-            return ""
-        shown = self._space + body if keep_leading else (self._space + body).lstrip()
         self._space = text[len(body) :]
-        return shown
+        if body:
+            self._thought.append(body)
+            self._events.append(ReasoningDelta(choice=self._choice, text=body))
 
     def _text(self, text: str) -> None:
         if not self._in_text:
@@ -267,20 +218,13 @@ class AnswerParser:
             if not self._any_text:
                 text = text.lstrip()
                 self._any_text = True
-        self._add(TextDelta(choice=self._choice, text=text))
+        self._events.append(TextDelta(choice=self._choice, text=text))
 
-    # Inside of calls
-
-    @property
-    def _current(self) -> _Call:
-        if self._call is None:
-            raise AssertionError("no call is open")
-        return self._call
+    # The name of a call
 
     def _tag_in_foreign(self, tag: Tag) -> None:
         if tag is Tag.CALL:
-            self._name = ""
-            self._state = _State.NAME
+            self._enter(_State.NAME)
             return
         self._outside(tag.value)
         if tag is Tag.END_CALL:
@@ -288,138 +232,147 @@ class AnswerParser:
 
     def _check_name(self) -> None:
         """Give up on a name as soon as it cannot become that of a declared tool."""
-        name = self._name.strip()
+        name = self._held.strip()
         if not any(known.startswith(name) or name.startswith(known) for known in self._tools):
             self._release_name()
 
     def _release_name(self) -> None:
         self._state = _State.FOREIGN
-        self._outside(Tag.CALL.value + self._name)
+        self._outside(Tag.CALL.value + self._held)
 
-    def _finish_without_arguments(self) -> None:
-        tool = self._tools.get(self._name.strip())
-        if tool is not None and not (tool.parameters or {}).get("required"):
+    def _finish_bare_name(self) -> None:
+        """`<tool_call>now` and the end: whole, if the tool needs no arguments."""
+        tool = self._tools.get(self._held.strip())
+        if tool is not None and not required_names(tool):
             self._tag_in_name(Tag.END_CALL)
 
     def _tag_in_name(self, tag: Tag) -> None:
-        name = self._name.strip()
-        key = ""
+        name, key = self._held.strip(), ""
         if name not in self._tools and tag is Tag.END_KEY and self._repair:
             name, key = self._split_name(name)
-        if name not in self._tools or tag not in (Tag.KEY, Tag.END_CALL, Tag.END_KEY):
+        if name not in self._tools or tag not in {Tag.KEY, Tag.END_CALL, Tag.END_KEY}:
             self._release_name()
             self._tag_in_foreign(tag)
             return
-        self._call = _Call(self._tools[name], self._num_started)
+        call = self._call = CallWriter(self._tools[name], self._num_started)
         self._num_started += 1
-        self._begin(_State.AFTER_VALUE)
-        self._add(
-            ToolCallStarted(
-                choice=self._choice, index=self._call.index, id=self._call_id(), name=name
-            )
+        self._unanswered = False
+        started = ToolCallStarted(
+            choice=self._choice, index=call.index, id=self._call_id(), name=name
         )
+        self._events.append(started)
+        self._enter(_State.AFTER_VALUE)
         if tag is Tag.END_KEY:
-            self._call.key = key
-            self._state = _State.KEY
+            self._state, self._held = _State.KEY, key
         self._tag_between(tag)
 
     def _split_name(self, text: str) -> tuple[str, str]:
-        """`get_weathercity` is `get_weather` and `city`, where those are declared."""
+        """`get_weathercity` is `get_weather` and `city`, where both are declared."""
         for name in sorted(self._tools, key=len, reverse=True):
             key = text.removeprefix(name).strip()
-            if (
-                text.startswith(name)
-                and property_schema(self._tools[name].parameters, key) is not None
-            ):
+            if text.startswith(name) and key in CallWriter(self._tools[name], 0).missing_names:
                 return name, key
         return text, ""
 
+    # Keys and values
+
+    @property
+    def _writer(self) -> CallWriter:
+        assert self._call is not None, "these states have a call"
+        return self._call
+
     def _tag_between(self, tag: Tag) -> None:
-        call = self._current
         match tag:
             case Tag.KEY:
-                call.key = ""
-                self._state = _State.KEY
+                self._enter(_State.KEY)
             case Tag.END_KEY if self._state is _State.KEY:
-                call.key = call.key.strip()
-                call.value = ""
-                self._state = _State.AFTER_KEY
+                self._key = self._held.strip()
+                self._enter(_State.AFTER_KEY)
             case Tag.VALUE if self._state is _State.AFTER_KEY:
-                self._begin_value()
+                self._begin_value("")
             case Tag.END_VALUE if self._state is _State.AFTER_KEY and self._repair:
-                text = call.value
-                self._begin_value()
-                self._value(text)
+                self._begin_value(self._held)
                 self._end_value()
             case Tag.END_CALL if self._state is _State.AFTER_VALUE:
                 self._finish_call()
             case Tag.END_CALL | Tag.CALL:
-                if self._can_finish():
-                    self._finish_call()
-                else:
-                    self._call = None
-                    self._begin(_State.TEXT)
+                self._leave_call()
                 if tag is Tag.CALL:
-                    self._tag(tag)
+                    self._tag_outside(tag)
             case _:
                 pass
 
-    def _begin_value(self) -> None:
-        call = self._current
+    def _begin_value(self, text: str) -> None:
         self._state = _State.VALUE
-        call.value = ""
-        call.open = False
-        if call.key in call.keys:
-            call.kind = None
-            return
-        schema = property_schema(call.tool.parameters, call.key)
-        call.kind = value_kind(schema, call.tool.parameters)
-        before = ", " if call.keys else "{"
-        call.keys.add(call.key)
-        self._arguments(f'{before}"{encode_string(call.key)}": ')
-
-    def _value(self, text: str) -> None:
-        call = self._current
-        if call.kind == "string" or call.open:
-            self._arguments(encode_string(text) if call.open else '"' + encode_string(text))
-            call.open = True
-            return
-        call.value += text
-        if call.kind == "nullable_string" and not "null".startswith(call.value.strip()):
-            self._arguments('"' + encode_string(call.value))
-            call.open = True
+        self._arguments(self._writer.begin(self._key) + self._writer.push(text))
 
     def _end_value(self) -> None:
-        call = self._current
-        self._state = _State.AFTER_VALUE
-        if call.open:
-            self._arguments('"')
-        elif call.kind is not None:
-            schema = property_schema(call.tool.parameters, call.key)
-            self._arguments(encode_value(call.value, schema, call.tool.parameters))
-        call.value = ""
+        self._arguments(self._writer.end())
+        self._enter(_State.AFTER_VALUE)
 
-    def _can_finish(self) -> bool:
-        """Whether a call that was not closed may count as whole."""
-        call = self._call
-        if not self._repair or call is None or self._state is not _State.AFTER_VALUE:
-            return False
-        required = (call.tool.parameters or {}).get("required") or ()
-        return call.keys.issuperset(required)
+    def _tag_in_value(self, tag: Tag) -> None:
+        if tag is Tag.END_VALUE:
+            self._end_value()
+        elif self._repair and tag in {Tag.KEY, Tag.END_CALL}:
+            self._suspect = [tag]
+        else:
+            self._arguments(self._writer.push(tag.value))
+
+    def _judge(self, *, over: bool | None = None) -> None:
+        """Decide whether the suspected tag ended the value, or was text of it."""
+        guilty = self._verdict() if over is None else over and self._suspect[0] is Tag.END_CALL
+        if guilty is None:
+            return
+        pieces, self._suspect = self._suspect, []
+        if guilty:
+            self._end_value()
+            for piece in pieces:
+                self._read(piece)
+            return
+        # The last piece was no part of the suspicion, and may raise another one.
+        certain = pieces if over is not None else pieces[:-1]
+        self._arguments(self._writer.push(spell(certain)))
+        if over is None:
+            self._read(pieces[-1])
+
+    def _verdict(self) -> bool | None:
+        """Yes, no, or not certain yet."""
+        tags = [piece for piece in self._suspect if isinstance(piece, Tag)]
+        before = self._suspect.index(tags[1]) if len(tags) > 1 else len(self._suspect)
+        first, rest = spell(self._suspect[1:before]), self._suspect[before + 1 :]
+        if tags[0] is Tag.END_CALL:
+            return (tags[1] is Tag.CALL if len(tags) > 1 else None) if not first.strip() else False
+        names, key = self._writer.missing_names, first.strip()
+        match tags[1:]:
+            case []:
+                return None if any(name.startswith(key) for name in names) else False
+            case [Tag.END_KEY]:
+                return None if key in names and not spell(rest).strip() else False
+            case [Tag.END_KEY, Tag.VALUE]:
+                return True
+            case _:
+                return False
+
+    # The end of a call
+
+    def _leave_call(self) -> None:
+        """A call that was not closed: whole if nothing is missing, else never finished."""
+        if self._repair and self._state is _State.AFTER_VALUE and self._writer.complete:
+            self._finish_call()
+            return
+        self._call = None
+        self._leave(_State.TEXT)
 
     def _finish_call(self) -> None:
-        call = self._current
-        self._arguments("}" if call.keys else "{}")
-        self._add(ToolCallFinished(choice=self._choice, index=call.index))
+        self._arguments(self._writer.close())
+        index = self._writer.index
+        self._events.append(ToolCallFinished(choice=self._choice, index=index))
         self._call = None
         self.num_calls += 1
-        self._begin(_State.TEXT)
-
-    # Events
+        self._leave(_State.TEXT)
 
     def _arguments(self, text: str) -> None:
-        index = self._current.index
-        self._add(ToolCallDelta(choice=self._choice, index=index, arguments=text))
-
-    def _add(self, event: Delta) -> None:
-        self._events.append(event)
+        if text:
+            index = self._writer.index
+            delta = ToolCallDelta(choice=self._choice, index=index, arguments=text)
+            self._events.append(delta)

@@ -1,8 +1,8 @@
 """One choice of an answer: token ids in, events out.
 
 Puts the pieces of this package together: ids become text and tags (`detokenizer`), those become
-thought, text and calls (`parser`), and text stops at a stop text (`stop`). Counts tokens and carries
-log-probabilities to the event that shows their token. Knows nothing of the engine's process.
+thought, text and calls (`parser`), and text stops at a stop text (`stop`). Counts tokens, and
+carries log-probabilities to the event that shows their token. Knows nothing of the process.
 
 Stop texts are looked for in text only, never in a thought or in a call's arguments.
 """
@@ -26,8 +26,9 @@ from glimt.core.events import (
     TopLogprob,
 )
 from glimt.engine.chat.detokenizer import Detokenizer
-from glimt.engine.chat.parser import AnswerParser, Delta, Piece, Tag, TagScanner
+from glimt.engine.chat.parser import AnswerParser, Delta
 from glimt.engine.chat.stop import StopFilter
+from glimt.engine.chat.tags import Piece, Tag, TagScanner
 from glimt.engine.chat.tokenizer import ControlToken, Tokenizer
 from glimt.engine.messages import Output
 
@@ -216,7 +217,7 @@ class ChoiceReader:
         self._events.append(ChoiceFinished(choice=self._choice, reason=reason, stop=stop))
 
     def _release_logprobs(self, *, cut: bool = False) -> None:
-        """Show the log-probabilities of text that is shown; with `cut`, of its last part as well."""
+        """Show the log-probabilities of text that is shown; with `cut`, of its last part too."""
         shown: list[TokenLogprob] = []
         while self._waiting:
             start, logprob = self._waiting[0]

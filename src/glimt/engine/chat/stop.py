@@ -9,8 +9,8 @@ from collections.abc import Sequence
 class StopFilter:
     """Passes text on until a stop text is complete.
 
-    Of several matches the one that ends first counts, so that the outcome does not depend on how the
-    text was cut into pieces; of those that end together, the longest.
+    Of several matches the one that ends first counts, so that the outcome does not depend on how
+    the text was cut into pieces; of those that end together, the longest.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ class UnsupportedTokenizer(ValueError):
 
 
 class ControlToken(msgspec.Struct, frozen=True, kw_only=True):
-    """One added token. `special` ones are never shown; the others are text unless a parser reads them."""
+    """One added token. `special` ones are never shown; others are text to all but parsers."""
 
     id: int
     text: str
@@ -191,7 +191,7 @@ class Tokenizer:
         return ids
 
     def token_bytes(self, token: int) -> bytes:
-        """What a token spells; empty for ids that pad the vocabulary. Half characters are possible."""
+        """What a token spells, half characters included; empty for ids that pad the vocabulary."""
         known = self._bytes.get(token)
         if known is None:
             text = self._plain.id_to_token(token)

@@ -1,0 +1,151 @@
+"""Messages and tools in the shape that chat templates expect.
+
+Content is always a string, arguments of calls are objects, every tool result is a message of its
+own; what is no text is refused by its place. An answer that opens with `<think>…</think>`, as
+clients of some hosts send thoughts back, is taken apart. Knows nothing of Jinja or of tokens.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeAlias, cast
+
+from glimt.core.errors import InvalidRequest, UnsupportedParameter
+from glimt.core.parts import (
+    FilePart,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from glimt.core.request import Request, Tool
+
+Value: TypeAlias = dict[str, Any]
+
+
+def offered_tools(request: Request) -> tuple[Tool, ...]:
+    """The tools that the model is told of: with `tool_choice` none none, else those named, or all.
+
+    Raises:
+        InvalidRequest: `tool_choice` names a tool that is not declared.
+    """
+    choice = request.tool_choice
+    declared = {tool.name for tool in request.tools}
+    for name in choice.names:
+        if name not in declared:
+            raise InvalidRequest(
+                f"tool_choice names {name!r}, which is not among the tools", param="tool_choice"
+            )
+    if choice.mode == "none":
+        return ()
+    return tuple(t for t in request.tools if not choice.names or t.name in choice.names)
+
+
+def declaration(tool: Tool) -> Value:
+    """The OpenAI form of a tool: as the client wrote it where that was this form."""
+    raw = tool.raw
+    if raw is not None and isinstance(raw.get("function"), dict):
+        return raw
+    function: Value = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = tool.parameters or {"type": "object", "properties": {}}
+    return {"type": "function", "function": function}
+
+
+def normalize_messages(messages: Iterable[Message], warnings: list[str]) -> list[Value]:
+    """Messages as templates expect them; see model.md's list of what breaks them otherwise.
+
+    Content is always a string, arguments of calls are objects, every tool result is a message.
+    """
+    normalized: list[Value] = []
+    for index, message in enumerate(messages):
+        if message.role == "assistant":
+            normalized.append(_assistant(message, index, warnings))
+            continue
+        texts: list[str] = []
+        for part in message.parts:
+            if isinstance(part, ToolResultPart):
+                content = "".join(_text_of(item, index) for item in part.content)
+                row: Value = {"role": "tool", "tool_call_id": part.call_id, "content": content}
+                normalized.append(row)
+            else:
+                texts.append(_text_of(part, index))
+        if texts or not any(isinstance(part, ToolResultPart) for part in message.parts):
+            row = {"role": message.role, "content": "".join(texts)}
+            normalized.append({**row, "name": message.name} if message.name else row)
+    return normalized
+
+
+def _assistant(message: Message, index: int, warnings: list[str]) -> Value:
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[Value] = []
+    for part in message.parts:
+        match part:
+            case ReasoningPart():
+                thoughts.append(part.text)
+                if not part.text and part.encrypted is not None:
+                    warnings.append(
+                        f"messages[{index}]: encrypted reasoning was left out; only its producer "
+                        "can read it"
+                    )
+            case ToolCallPart():
+                path = f"messages[{index}].tool_calls[{len(calls)}].function.arguments"
+                function = {"name": part.name, "arguments": _arguments(part.arguments, path)}
+                calls.append({"id": part.id, "type": "function", "function": function})
+            case _:
+                texts.append(_text_of(part, index))
+    content, thought = "".join(texts), "".join(thoughts)
+    if not thoughts:
+        content, thought = _split_thought(content)
+    row: Value = {"role": "assistant", "content": content}
+    if thought:
+        row["reasoning_content"] = thought
+    if calls:
+        row["tool_calls"] = calls
+    return row
+
+
+def _split_thought(content: str) -> tuple[str, str]:
+    opened = content.lstrip()
+    if not opened.startswith("<think>") or "</think>" not in opened:
+        return content, ""
+    thought, _, rest = opened.removeprefix("<think>").partition("</think>")
+    return rest, thought
+
+
+def _arguments(text: str, path: str) -> Value:
+    try:
+        value: object = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(
+            f"the arguments of a tool call must be the JSON text of an object: {error}", param=path
+        ) from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("the arguments of a tool call must be a JSON object", param=path)
+    return cast("Value", value)
+
+
+def _text_of(part: Part, index: int) -> str:
+    match part:
+        case TextPart() | RefusalPart():
+            return part.text
+        case ImagePart():
+            raise UnsupportedParameter(
+                f"messages[{index}] holds an image, but this model reads text only",
+                param=f"messages[{index}].content",
+            )
+        case FilePart():
+            raise UnsupportedParameter(
+                f"messages[{index}] holds a {part.kind}, but this model reads text only",
+                param=f"messages[{index}].content",
+            )
+        case ReasoningPart() | ToolCallPart() | ToolResultPart():
+            raise InvalidRequest(
+                f"messages[{index}] holds a part that its role cannot have",
+                param=f"messages[{index}]",
+            )
