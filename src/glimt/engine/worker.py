@@ -6,7 +6,9 @@ Logs one JSON object a line on stderr, which the gateway that started it forward
 """
 
 import argparse
+import contextlib
 import gc
+import math
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import msgspec
 import structlog
@@ -32,16 +35,42 @@ from glimt.engine.loop import (
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import listen
 
+CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+"""What a container may use; holds "max" instead of a quota when there is no limit."""
+
 
 def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport) -> Loaded:
     """Load the model and make the real core. The first thing in this process to import torch."""
+    # Read when torch loads its thread pool. Threads that spin while they wait are faster on an
+    # idle machine, by microseconds; on a busy one they take the processor from the thread they
+    # wait for, and a step takes a hundred times as long (docs/log.md, 2026-11-20).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Importing torch takes seconds; by now the socket listens and says that we are starting.
+    import torch  # noqa: PLC0415
+
     from glimt.engine.core import EngineCore  # noqa: PLC0415
     from glimt.engine.runner import Runner  # noqa: PLC0415
 
+    if settings.threads is None:
+        # One processor is the gateway's, which has to keep up with every token.
+        threads = max(1, min(torch.get_num_threads(), num_processors() - 1))
+        settings = msgspec.structs.replace(settings, threads=threads)
     runner = Runner.load(settings, model_path, report)
     core = EngineCore(runner, settings, context_length=runner.config.context_length)
     return Loaded(core, runner.info())
+
+
+def num_processors() -> int:
+    """Processors that this process may use: those of its affinity mask, within its cgroup's quota.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = CPU_QUOTA.read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(1, count)
 
 
 def configure_logging() -> FilteringBoundLogger:
