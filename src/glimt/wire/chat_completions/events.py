@@ -1,0 +1,208 @@
+"""Answers in OpenAI's shape: as one document, and as chunks.
+
+https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming. Thoughts are
+`reasoning_content`, as GLM servers write them. A chunk leaves `usage` out where there is none; the
+last one has it even when nobody asked, because clients of GLM servers read it there.
+"""
+
+from typing import Final
+
+import msgspec
+
+from glimt.core.errors import GlimtError
+from glimt.core.events import (
+    Answer,
+    Choice,
+    ChoiceFinished,
+    Event,
+    Finished,
+    KeepAlive,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+    ToolCallFinished,
+    ToolCallStarted,
+)
+from glimt.wire import sse
+from glimt.wire.chat_completions import types
+from glimt.wire.chat_completions.errors import error_document
+from glimt.wire.codec import Call, json_object
+from glimt.wire.openai_types import Usage, usage_of
+
+DONE: Final = sse.encode(b"[DONE]")
+OBJECT: Final = "chat.completion"
+CHUNK_OBJECT: Final = "chat.completion.chunk"
+
+
+def completion_id(started: Started) -> str:
+    """OpenAI's prefix, our number."""
+    return "chatcmpl-" + started.id.removeprefix("glimt-")
+
+
+def encode_answer(call: Call, answer: Answer) -> bytes:
+    """The whole answer."""
+    return json_object(
+        types.ChatCompletion(
+            id=completion_id(answer.started),
+            object=OBJECT,
+            created=answer.started.created,
+            model=answer.started.model,
+            choices=[_choice(call, choice) for choice in answer.choices],
+            usage=usage_of(answer.usage),
+        )
+    )
+
+
+def _choice(call: Call, choice: Choice) -> types.ChoiceOut:
+    calls = [
+        types.ToolCallOut(
+            id=part.id,
+            type="function",
+            function=types.FunctionOut(name=part.name, arguments=part.arguments),
+        )
+        for part in choice.tool_calls
+    ]
+    hidden = call.request.thinking.hidden
+    wanted = call.request.sampling.top_logprobs is not None
+    thought = choice.reasoning_logprobs if wanted and not hidden else ()
+    return types.ChoiceOut(
+        index=choice.index,
+        message=types.MessageOut(
+            role="assistant",
+            # A call alone has no content; an answer that is empty has an empty one.
+            content=choice.text or (None if calls or choice.refusal else ""),
+            refusal=choice.refusal,
+            reasoning_content=(choice.reasoning if not hidden else "") or msgspec.UNSET,
+            tool_calls=calls or msgspec.UNSET,
+        ),
+        finish_reason=choice.reason,
+        logprobs=_logprobs(choice.logprobs) if wanted else None,
+        reasoning_logprobs=_logprobs(thought) if thought else msgspec.UNSET,
+    )
+
+
+def _logprobs(tokens: tuple[TokenLogprob, ...]) -> types.LogprobsOut:
+    return types.LogprobsOut(
+        content=[
+            types.TokenLogprobOut(
+                token=token.token,
+                logprob=token.logprob,
+                bytes=list(token.token_bytes),
+                top_logprobs=[
+                    types.TopLogprobOut(
+                        token=rival.token, logprob=rival.logprob, bytes=list(rival.token_bytes)
+                    )
+                    for rival in token.top
+                ],
+            )
+            for token in tokens
+        ]
+    )
+
+
+class ChunkEncoder:
+    """The chunks of one answer.
+
+    The chunk that ends a choice is held back until the next event: if that is the bill, the chunk
+    carries it.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._hidden = call.request.thinking.hidden
+        self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
+        self._held: types.ChunkChoice | None = None
+
+    def encode(self, event: Event) -> bytes:
+        """The chunks for an event; usually one."""
+        match event:
+            case TextDelta():
+                return self._say(
+                    event.choice, types.Delta(content=event.text), logprobs=event.logprobs
+                )
+            case ReasoningDelta() if not self._hidden and (event.text or event.logprobs):
+                return self._say(
+                    event.choice,
+                    types.Delta(reasoning_content=event.text),
+                    reasoning_logprobs=event.logprobs,
+                )
+            case ToolCallDelta():
+                function = types.FunctionOut(arguments=event.arguments)
+                delta = types.ToolCallDelta(index=event.index, function=function)
+                return self._say(
+                    event.choice, types.Delta(tool_calls=[delta]), logprobs=event.logprobs
+                )
+            case ToolCallStarted():
+                delta = types.ToolCallDelta(
+                    index=event.index,
+                    id=event.id,
+                    type="function",
+                    function=types.FunctionOut(name=event.name, arguments=""),
+                )
+                return self._say(event.choice, types.Delta(tool_calls=[delta]))
+            case ChoiceFinished():
+                released = self._release()
+                self._held = types.ChunkChoice(
+                    index=event.choice, delta=types.Delta(), finish_reason=event.reason
+                )
+                return released
+            case Started():
+                return self._open(event)
+            case Finished():
+                return self._bill(usage_of(event.usage))
+            case ReasoningDelta() | ToolCallFinished() | KeepAlive():
+                return b""
+
+    def fail(self, error: GlimtError) -> bytes:
+        """What happened, as a last event that clients raise as an error."""
+        return self._release() + sse.encode(json_object(error_document(error, self._call)))
+
+    def end(self) -> bytes:
+        """OpenAI's end marker."""
+        return self._release() + DONE
+
+    def _open(self, started: Started) -> bytes:
+        self._chunk.id = completion_id(started)
+        self._chunk.created = started.created
+        self._chunk.model = started.model
+        return b"".join(
+            self._say(index, types.Delta(role="assistant", content=""))
+            for index in range(self._call.num_choices)
+        )
+
+    def _say(
+        self,
+        index: int,
+        delta: types.Delta,
+        *,
+        logprobs: tuple[TokenLogprob, ...] = (),
+        reasoning_logprobs: tuple[TokenLogprob, ...] = (),
+    ) -> bytes:
+        choice = types.ChunkChoice(index=index, delta=delta)
+        if logprobs:
+            choice.logprobs = _logprobs(logprobs)
+        if reasoning_logprobs:
+            choice.reasoning_logprobs = _logprobs(reasoning_logprobs)
+        self._chunk.choices = [choice]
+        data = sse.encode(json_object(self._chunk))
+        return data if self._held is None else self._release() + data
+
+    def _release(self) -> bytes:
+        held, self._held = self._held, None
+        if held is None:
+            return b""
+        self._chunk.choices = [held]
+        return sse.encode(json_object(self._chunk))
+
+    def _bill(self, usage: Usage) -> bytes:
+        if self._call.include_usage or self._held is None:
+            released = self._release()
+            self._chunk.choices = []
+        else:
+            released = b""
+            self._chunk.choices = [self._held]
+            self._held = None
+        self._chunk.usage = usage
+        return released + sse.encode(json_object(self._chunk))

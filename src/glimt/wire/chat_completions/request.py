@@ -1,0 +1,160 @@
+"""A chat completions body, decoded: every field is honoured, refused by name or warned about.
+
+https://platform.openai.com/docs/api-reference/chat/create, and the additions of Z.ai, Cerebras,
+OpenRouter and vLLM that clients of GLM models send. Fields that nobody here knows travel on in
+`Request.extensions`, for a provider that may; whoever ignores them says so in a warning.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from glimt.core.errors import InvalidRequest, UnsupportedParameter
+from glimt.core.request import Request
+from glimt.wire.chat_completions.formats import read_response_format
+from glimt.wire.chat_completions.messages import read_messages
+from glimt.wire.chat_completions.thinking import read_thinking
+from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
+from glimt.wire.codec import Call
+from glimt.wire.fields import Fields
+from glimt.wire.sampling import (
+    MAX_TOP_LOGPROBS,
+    read_num_choices,
+    read_sampling,
+    read_service_class,
+    read_stream,
+    read_user,
+)
+
+_REFUSED: Final = {
+    "audio": "this server answers in text alone",
+    "web_search_options": "this server does not search the web",
+    "moderation": "this server does not moderate",
+    "guided_json": "use response_format with type json_schema",
+    "guided_regex": "use response_format with type regex",
+    "guided_grammar": "use response_format with type grammar",
+    "guided_choice": "use response_format with type json_schema and an enum",
+    "structured_outputs": "use response_format",
+    "echo": "a chat has no prompt to repeat; use /v1/completions",
+    "continue_final_message": "an answer always begins anew",
+    "prompt_logprobs": "only the answer's log-probabilities are available",
+}
+"""Fields that change what the answer is; ignoring them would answer another question."""
+
+_IGNORED: Final = {
+    "prediction": "every token is generated; the answer is the same",
+    "prompt_cache_retention": "prefixes are kept while there is room",
+    "prompt_cache_options": "prefixes are kept while there is room",
+    "verbosity": "ask for it in the prompt instead",
+}
+"""Fields that may be ignored, with a warning that says what happens instead."""
+
+_MAX_METADATA: Final = 16
+_MAX_METADATA_KEY: Final = 64
+_MAX_METADATA_VALUE: Final = 512
+
+
+def decode_request(body: bytes) -> Call:
+    """Read a body.
+
+    Raises:
+        InvalidRequest: A field is missing, malformed or contradictory; `param` names it.
+        UnsupportedParameter: A field asks for what this server does not do.
+    """
+    fields = Fields(body)
+    warnings: list[str] = []
+    names: dict[str, str] = {}
+    _refuse(fields)
+    _ignore(fields, warnings)
+    model = _model(fields)
+    stream, include_usage = read_stream(fields, warnings)
+    thinking, template_arguments = read_thinking(fields, names=names, warnings=warnings)
+    tools = read_tools(fields)
+    parallel = fields.flag("parallel_tool_calls")
+    raw_messages = fields.take("messages", msgspec.Raw)
+    if raw_messages is None:
+        raise InvalidRequest("messages is missing.", param="messages")
+    # Z.ai sends arguments in one piece unless asked to stream them; ours always stream.
+    fields.flag("tool_stream")
+    request = Request(
+        model=model,
+        messages=read_messages(raw_messages, warnings),
+        tools=tools,
+        tool_choice=read_tool_choice(fields, tools),
+        parallel_tool_calls=True if parallel is None else parallel,
+        response_format=read_response_format(fields, warnings),
+        thinking=thinking,
+        num_choices=read_num_choices(fields, names),
+        sampling=read_sampling(fields, names=names, top_logprobs=_top_logprobs(fields)),
+        service_class=read_service_class(fields),
+        template_arguments=template_arguments,
+        cache_key=fields.text("prompt_cache_key"),
+        user=read_user(fields),
+        session=fields.text("session_id"),
+        metadata=_metadata(fields),
+        extensions=fields.rest(),
+    )
+    return Call(
+        requests=(request,),
+        stream=stream,
+        include_usage=include_usage,
+        warnings=tuple(warnings),
+        names=names,
+    )
+
+
+def _model(fields: Fields) -> str:
+    model = fields.text("model")
+    if not model:
+        raise InvalidRequest(
+            "model is missing. GET /v1/models lists what there is.", param="model"
+        )
+    return model
+
+
+def _refuse(fields: Fields) -> None:
+    for name, advice in _REFUSED.items():
+        if fields.has(name):
+            if fields.peek(name) in (b"false", b"0"):
+                fields.take(name, Any)
+                continue
+            raise UnsupportedParameter(f"{name} is not supported: {advice}.", param=name)
+    modalities = fields.take("modalities", list[str]) or []
+    if set(modalities) - {"text"}:
+        raise UnsupportedParameter(
+            "modalities: this server answers in text alone.", param="modalities"
+        )
+
+
+def _ignore(fields: Fields, warnings: list[str]) -> None:
+    for name, instead in _IGNORED.items():
+        if fields.take(name, Any) is not None:
+            warnings.append(f"{name} was not honoured: {instead}")
+    if fields.flag("store"):
+        warnings.append("store was not honoured: answers are not kept")
+
+
+def _top_logprobs(fields: Fields) -> int | None:
+    """How many rivals to report: None for no log-probabilities at all."""
+    wanted = fields.flag("logprobs") or False
+    top = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS)
+    if top and not wanted:
+        raise InvalidRequest("top_logprobs needs logprobs to be true.", param="top_logprobs")
+    return (top or 0) if wanted else None
+
+
+def _metadata(fields: Fields) -> dict[str, str]:
+    metadata = fields.take("metadata", dict[str, str]) or {}
+    if len(metadata) > _MAX_METADATA:
+        raise InvalidRequest(
+            f"metadata holds {len(metadata)} pairs; at most {_MAX_METADATA} are allowed.",
+            param="metadata",
+        )
+    for key, value in metadata.items():
+        if len(key) > _MAX_METADATA_KEY or len(value) > _MAX_METADATA_VALUE:
+            raise InvalidRequest(
+                f"metadata: keys have at most {_MAX_METADATA_KEY} characters and values "
+                f"{_MAX_METADATA_VALUE}.",
+                param=f"metadata.{key[:_MAX_METADATA_KEY]}",
+            )
+    return metadata

@@ -1,0 +1,162 @@
+"""A JSON body, field by field: what is there, what it must be, and what nobody asked for.
+
+The body's top level is decoded once into raw values, so that a field that no codec knows is noticed
+rather than dropped, and so that an error can name the field. `null` means: not said. Whole numbers
+may be written as `1024.0`, as some clients do.
+"""
+
+import functools
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from glimt.core.errors import InvalidRequest
+from glimt.wire.unknown import leave_out_unknown
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+_TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NULL: Final = b"null"
+_EXPECTED: Final = re.compile(r"^Expected `(.+)`, got `(.+)`$")
+_MISSING: Final = re.compile(r"^Object missing required field `(.+)`$")
+_KINDS: Final = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+@functools.cache
+def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    """One decoder for each type, made when it is first needed."""
+    return msgspec.json.Decoder(kind)
+
+
+class Fields:
+    """The fields of one body. Each is taken once; what is left was not understood."""
+
+    def __init__(self, body: bytes) -> None:
+        """Raises InvalidRequest when the body is not a JSON object."""
+        try:
+            self._raw = _TOP_LEVEL.decode(body)
+        except msgspec.ValidationError:
+            raise InvalidRequest("The body must be a JSON object.", code="invalid_json") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest(
+                f"The body is not valid JSON: {error}.", code="invalid_json"
+            ) from None
+
+    def has(self, name: str) -> bool:
+        """Whether a field is there and not null."""
+        return name in self._raw and not _is_null(self._raw[name])
+
+    def peek(self, name: str) -> bytes:
+        """A field's JSON text, left where it is; empty when it is absent."""
+        return bytes(self._raw[name]) if name in self._raw else b""
+
+    def take(self, name: str, kind: type[T]) -> T | None:
+        """A field as `kind`; None when it is absent or null.
+
+        Raises:
+            InvalidRequest: It is something else; `param` is the path inside the field.
+        """
+        raw = self._raw.pop(name, None)
+        if raw is None or _is_null(raw):
+            return None
+        return decode_as(raw, kind, name)
+
+    def integer(self, name: str, low: int | None = None, high: int | None = None) -> int | None:
+        """A whole number between `low` and `high`, both included."""
+        value = self.take(name, int | float)  # pyright: ignore[reportArgumentType]
+        if value is None:
+            return None
+        return _in_range(whole(value, name), low, high, name)
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A number between `low` and `high`, both included."""
+        value = self.take(name, float)
+        return None if value is None else _in_range(value, low, high, name)
+
+    def flag(self, name: str) -> bool | None:
+        """True or false."""
+        return self.take(name, bool)
+
+    def text(self, name: str) -> str | None:
+        """A string."""
+        return self.take(name, str)
+
+    def shape(self, name: str, kind: type[S], warnings: list[str]) -> S | None:
+        """An object; what `kind` has no field for is left out and warned about."""
+        document = self.take(name, dict[str, Any])
+        if document is None:
+            return None
+        removed = leave_out_unknown(document, kind, name)
+        warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
+        return convert_as(document, kind, name)
+
+    def rest(self) -> dict[str, Any]:
+        """What nobody took, nulls left out."""
+        left = {name: decode_as(raw, Any, name) for name, raw in self._raw.items()}
+        return {name: value for name, value in left.items() if value is not None}
+
+
+def decode_as(raw: msgspec.Raw | bytes, kind: type[T], path: str) -> T:
+    """Decode a part of the body; errors name `path` and what lies below it."""
+    try:
+        return decoder(kind).decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise explain(error, path) from None
+
+
+def convert_as(value: Any, kind: type[T], path: str) -> T:
+    """The same for a value that is decoded already."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise explain(error, path) from None
+
+
+def explain(error: Exception, path: str) -> InvalidRequest:
+    """A decoder's complaint about a value at `path`, as an error for the client."""
+    what, _, where = str(error).partition(" - at `$")
+    path += where.strip("`").removesuffix("[...]")
+    if (missing := _MISSING.match(what)) is not None:
+        path += f".{missing[1]}"
+        return InvalidRequest(f"{path} is missing.", param=path)
+    if (expected := _EXPECTED.match(what)) is not None:
+        wanted = " or ".join(_KINDS.get(kind, kind) for kind in expected[1].split(" | "))
+        wanted = wanted.removesuffix(" or null")
+        what = f"expected {wanted}, got {_KINDS.get(expected[2], expected[2])}"
+    else:
+        what = what[:1].lower() + what[1:]
+    return InvalidRequest(f"{path}: {what}.", param=path, code="invalid_type")
+
+
+def whole(value: float, path: str) -> int:
+    """`1024.0` as 1024. Raises InvalidRequest when there is a fraction."""
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise InvalidRequest(
+                f"{path}: expected an integer, got {value:g}.", param=path, code="invalid_type"
+            )
+        return int(value)
+    return value
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    view = memoryview(raw)
+    return len(view) == len(_NULL) and bytes(view) == _NULL
+
+
+def _in_range(value: T, low: Any, high: Any, path: str) -> T:
+    number: Any = value
+    if (low is not None and number < low) or (high is not None and number > high):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise InvalidRequest(f"{path} must be {bounds}, not {value}.", param=path)
+    return value

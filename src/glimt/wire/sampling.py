@@ -1,0 +1,161 @@
+"""The sampling fields that OpenAI's chat and text completions share, with vLLM's additions.
+
+Ranges are OpenAI's. Knows no messages and no events.
+Reference: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from typing import Final
+
+from glimt.core.errors import InvalidRequest
+from glimt.core.request import Sampling, ServiceClass
+from glimt.wire.fields import Fields, whole
+
+MAX_STOPS: Final = 16
+"""OpenAI takes four; more cost nothing here, and other servers allow them."""
+MAX_TOP_LOGPROBS: Final = 20
+MAX_CHOICES: Final = 128
+MAX_SEED: Final = 2**63 - 1
+
+_SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
+    "auto": "default",
+    "default": "default",
+    "standard": "default",
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+    "scale": "priority",
+}
+
+
+def read_sampling(
+    fields: Fields, *, names: dict[str, str], top_logprobs: int | None
+) -> Sampling:
+    """Take every sampling field; `names` learns how the client spelled the length limit."""
+    greedy = fields.flag("do_sample") is False
+    temperature = fields.number("temperature", 0, 2)
+    return Sampling(
+        temperature=0.0 if greedy else temperature,
+        top_p=fields.number("top_p", 0, 1),
+        top_k=_or_none(fields.integer("top_k", -1), -1),
+        min_p=fields.number("min_p", 0, 1),
+        presence_penalty=fields.number("presence_penalty", -2, 2),
+        frequency_penalty=fields.number("frequency_penalty", -2, 2),
+        repetition_penalty=_positive(fields, "repetition_penalty"),
+        logit_bias=_logit_bias(fields),
+        seed=fields.integer("seed", -MAX_SEED - 1, MAX_SEED),
+        stop=_stop(fields),
+        stop_token_ids=_stop_token_ids(fields),
+        include_stop=fields.flag("include_stop_str_in_output") or False,
+        ignore_eos=fields.flag("ignore_eos") or False,
+        min_tokens=_limit(fields, ("min_completion_tokens", "min_tokens"), names, least=0),
+        max_tokens=_limit(fields, ("max_completion_tokens", "max_tokens"), names, least=1),
+        top_logprobs=top_logprobs,
+    )
+
+
+def read_num_choices(fields: Fields, names: dict[str, str]) -> int:
+    """`n`."""
+    names["num_choices"] = "n"
+    number = fields.integer("n", 1, MAX_CHOICES)
+    return 1 if number is None else number
+
+
+def read_service_class(fields: Fields) -> ServiceClass:
+    """`service_tier`."""
+    tier = fields.text("service_tier")
+    if tier is None:
+        return "default"
+    if tier not in _SERVICE_CLASSES:
+        raise InvalidRequest(
+            f"service_tier must be one of {', '.join(_SERVICE_CLASSES)}, not {tier!r}.",
+            param="service_tier",
+        )
+    return _SERVICE_CLASSES[tier]
+
+
+def read_user(fields: Fields) -> str | None:
+    """Who asks, in any of the spellings; OpenAI renamed `user` to `safety_identifier`."""
+    given = [fields.text(name) for name in ("user", "safety_identifier", "user_id")]
+    return next((value for value in given if value is not None), None)
+
+
+def read_stream(fields: Fields, warnings: list[str]) -> tuple[bool, bool]:
+    """Whether to stream, and whether the stream ends with the usage in a chunk of its own."""
+    stream = fields.flag("stream") or False
+    options = fields.take("stream_options", dict[str, bool | None]) or {}
+    if options and not stream:
+        warnings.append("stream_options was not honoured: the answer is not streamed")
+    # Padding hides the length of tokens from who watches the line; there is none to leave out.
+    known = {"include_usage", "include_obfuscation"}
+    warnings.extend(
+        f"stream_options.{name} was not honoured: unknown here" for name in options.keys() - known
+    )
+    return stream, options.get("include_usage") or False
+
+
+def _or_none(value: int | None, meaningless: int) -> int | None:
+    return None if value == meaningless else value
+
+
+def _positive(fields: Fields, name: str) -> float | None:
+    value = fields.number(name, 0, 10)
+    if value == 0:
+        raise InvalidRequest(f"{name} must be above 0.", param=name)
+    return value
+
+
+def _limit(
+    fields: Fields, spellings: tuple[str, str], names: dict[str, str], *, least: int
+) -> int | None:
+    """A token limit under its current or its older name; -1 means no limit."""
+    given: dict[str, int] = {}
+    for name in spellings:
+        value = fields.integer(name, -1)
+        if value is None or value == -1:
+            continue
+        if value < least:
+            raise InvalidRequest(f"{name} must be at least {least}, not {value}.", param=name)
+        given[name] = value
+    if not given:
+        return None
+    if len(set(given.values())) > 1:
+        raise InvalidRequest(
+            f"{spellings[0]} and {spellings[1]} name different limits; give one of them.",
+            param=spellings[1],
+        )
+    spelling, value = next(iter(given.items()))
+    core = "sampling." + spellings[1]
+    names[core] = spelling
+    return value
+
+
+def _logit_bias(fields: Fields) -> dict[int, float]:
+    given = fields.take("logit_bias", dict[str, float])
+    bias: dict[int, float] = {}
+    for key, value in (given or {}).items():
+        path = f"logit_bias.{key}"
+        if not (key.isascii() and key.isdigit()):
+            raise InvalidRequest(f"{path}: keys are token ids.", param="logit_bias")
+        if not -100 <= value <= 100:
+            raise InvalidRequest(f"{path} must be between -100 and 100.", param="logit_bias")
+        bias[int(key)] = value
+    return bias
+
+
+def _stop(fields: Fields) -> tuple[str, ...]:
+    given = fields.take("stop", str | list[str])  # pyright: ignore[reportArgumentType]
+    if given is None:
+        return ()
+    stops = (given,) if isinstance(given, str) else tuple(given)
+    if len(stops) > MAX_STOPS:
+        raise InvalidRequest(
+            f"stop holds {len(stops)} texts; at most {MAX_STOPS} are allowed.", param="stop"
+        )
+    if "" in stops:
+        raise InvalidRequest("stop: an empty text would end every answer at once.", param="stop")
+    return stops
+
+
+def _stop_token_ids(fields: Fields) -> tuple[int, ...]:
+    given = fields.take("stop_token_ids", list[int | float])
+    return tuple(whole(value, f"stop_token_ids[{i}]") for i, value in enumerate(given or ()))
