@@ -56,6 +56,11 @@ def make_checkpoint(folder: Path, *, seed: int = 0, **shape: Any) -> Path:
     """
     config = TINY | shape
     config["num_key_value_heads"] = config["num_attention_heads"]
+    num_dense = config["first_k_dense_replace"]
+    if num_dense != 1:
+        # transformers takes the first layer alone as dense unless every layer is spelled out.
+        num_sparse = config["num_hidden_layers"] - num_dense
+        config["mlp_layer_types"] = ["dense"] * num_dense + ["sparse"] * num_sparse
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
     tensors = {

@@ -101,7 +101,7 @@ class Runner:
             [entries that draw, vocabulary] fp32, in the order of `step`. Rows of the vocabulary
             that only pad it are as the model computes them: the weights do not say which they are.
         """
-        batch = self._batch(step)
+        batch = self.make_batch(step)
         hidden = self.model.forward(batch, self.pool)
         return self.model.logits(hidden[batch.wanted])
 
@@ -110,7 +110,7 @@ class Runner:
         """Columns of the logits."""
         return self.config.vocab_size
 
-    def _batch(self, step: Collection[Scheduled]) -> Batch:
+    def make_batch(self, step: Collection[Scheduled]) -> Batch:
         """The step's tensors: decodes first, then short chunks, then long ones."""
         order = sorted(range(len(step)), key=lambda index: self._kind(step[index].count))
         entries = [step[index] for index in order]
