@@ -1,4 +1,4 @@
-"""Laws of the page pool: nothing lost, nothing shared that differs, nothing found that was not put."""
+"""Laws of the page pool: nothing is lost, nothing shared that differs, nothing found unput."""
 
 from collections.abc import Iterable
 
@@ -98,7 +98,7 @@ def test_drawn_tokens_are_found_by_the_next_turn():
 
 
 def test_the_longest_unused_page_goes_first_and_a_prefix_from_its_end():
-    """Free pages are taken before cached ones, then the least recently released, tail before head."""
+    """Free pages go before cached ones, then the least recently released, tail before head."""
     pool = PagePool(6, page_size=PAGE)
     old, new = make_sequence([1] * 8), make_sequence([2] * 8)
     for sequence in (old, new):
