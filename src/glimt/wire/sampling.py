@@ -27,9 +27,7 @@ _SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
 }
 
 
-def read_sampling(
-    fields: Fields, *, names: dict[str, str], top_logprobs: int | None
-) -> Sampling:
+def read_sampling(fields: Fields, *, names: dict[str, str], top_logprobs: int | None) -> Sampling:
     """Take every sampling field; `names` learns how the client spelled the length limit."""
     greedy = fields.flag("do_sample") is False
     temperature = fields.number("temperature", 0, 2)

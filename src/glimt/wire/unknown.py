@@ -50,9 +50,7 @@ def _structs(kind: Any) -> list[type[msgspec.Struct]]:
 
 def _elements(kind: Any) -> list[Any]:
     return [
-        typing.get_args(member)[0]
-        for member in _members(kind)
-        if typing.get_origin(member) is list
+        typing.get_args(member)[0] for member in _members(kind) if typing.get_origin(member) is list
     ]
 
 

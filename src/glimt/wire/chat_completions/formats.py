@@ -84,7 +84,5 @@ def _json_schema(field: JsonSchemaField | None) -> JsonSchemaFormat:
 
 def _required(value: str | None, name: str) -> str:
     if not value:
-        raise InvalidRequest(
-            f"response_format.{name} is missing.", param=f"response_format.{name}"
-        )
+        raise InvalidRequest(f"response_format.{name} is missing.", param=f"response_format.{name}")
     return value

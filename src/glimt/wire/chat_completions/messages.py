@@ -52,9 +52,7 @@ def read_messages(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
         messages = _known_fields(raw, error, warnings)
     if not messages:
         raise InvalidRequest("messages is empty; give at least one.", param="messages")
-    return tuple(
-        _message(message, f"messages[{index}]") for index, message in enumerate(messages)
-    )
+    return tuple(_message(message, f"messages[{index}]") for index, message in enumerate(messages))
 
 
 def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[ChatMessage]:

@@ -106,9 +106,7 @@ def decode_request(body: bytes) -> Call:
 def _model(fields: Fields) -> str:
     model = fields.text("model")
     if not model:
-        raise InvalidRequest(
-            "model is missing. GET /v1/models lists what there is.", param="model"
-        )
+        raise InvalidRequest("model is missing. GET /v1/models lists what there is.", param="model")
     return model
 
 

@@ -1,0 +1,56 @@
+"""Who may ask: a bearer key that is one of those configured.
+
+`x-api-key` is accepted too, because clients of other dialects send it. Keys are compared by their
+digests, all of them, in constant time.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import Scope
+
+from glimt.api.http import header
+from glimt.core.errors import Unauthenticated
+
+OPEN_PATHS: Final = frozenset({"/", "/health", "/ready"})
+"""They say nothing that a stranger could use."""
+
+
+class KeyRing:
+    """The keys that open this server; none at all leaves it open."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._digests = [_digest(key.encode()) for key in keys]
+
+    def check(self, scope: Scope) -> None:
+        """Let a request in.
+
+        Raises:
+            Unauthenticated: It has no key, or not one of ours.
+        """
+        if not self._digests or scope["path"] in OPEN_PATHS:
+            return
+        given = _given_key(scope)
+        if given is None:
+            raise Unauthenticated(
+                "This server asks for an API key: send it as `Authorization: Bearer <key>`.",
+                code="missing_api_key",
+            )
+        digest = _digest(given)
+        if not any([hmac.compare_digest(digest, known) for known in self._digests]):
+            raise Unauthenticated("This API key is not known here.")
+
+
+def _given_key(scope: Scope) -> bytes | None:
+    authorization = header(scope, b"authorization")
+    if authorization is not None:
+        scheme, _, key = authorization.partition(b" ")
+        if scheme.lower() == b"bearer" and key.strip():
+            return key.strip()
+    return header(scope, b"x-api-key") or None
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,181 @@
+"""The outermost layer: request ids, keys, the access log, the count, and errors of no endpoint.
+
+Sees every HTTP request first and its response last. A body that nobody read is read and thrown away
+before a refusal is sent: clients that write before they read need it, and so does the next request
+on the connection.
+"""
+
+import asyncio
+import re
+from typing import Any, Final
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
+
+from glimt.api.auth import KeyRing
+from glimt.api.endpoint import INTERNAL, error_headers
+from glimt.api.http import Headers, header, send_document
+from glimt.api.services import Services
+from glimt.core.errors import (
+    ClientGone,
+    GlimtError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+)
+from glimt.core.ids import new_id
+from glimt.wire.chat_completions.errors import error_body
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+DRAIN_TIMES: Final = 4
+"""How many bodies of the largest size are thrown away before the connection is closed instead."""
+DRAIN_S: Final = 10.0
+NO_RESPONSE: Final = 499
+"""What is logged when the client left before it got one."""
+UNMATCHED: Final = "unmatched"
+
+
+class Edge:
+    """The application as the server runs it."""
+
+    def __init__(self, routes: list[Route], services: Services) -> None:
+        self._router = Router(routes=routes, redirect_slashes=False, default=_not_found)
+        self._routes = {id(route.endpoint): route.path for route in routes}
+        self._services = services
+        self._keys = KeyRing(services.api_keys)
+        self._logger: Any = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"{scope['type']} is not served here")
+        # starlette raises errors for the application that it believes to be inside of.
+        scope["app"] = self
+        exchange = _Exchange(scope, receive, send, self._services)
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            try:
+                self._keys.check(scope)
+                await self._router(scope, exchange.receive, exchange.send)
+            except ClientGone:
+                pass
+            except GlimtError as error:
+                await exchange.refuse(error)
+            except HTTPException as error:
+                await exchange.refuse(_ours(error, scope), _headers_of(error))
+            except Exception:
+                # The last boundary before the server's own, which would close without a word.
+                self._logger.exception("edge.failed")
+                await exchange.refuse(InternalError(INTERNAL))
+            finally:
+                self._count(scope, exchange)
+
+    def _count(self, scope: Scope, exchange: "_Exchange") -> None:
+        route = self._routes.get(id(scope.get("endpoint")), UNMATCHED)
+        duration_s = self._services.clock.monotonic() - exchange.start_s
+        method = scope["method"] if route != UNMATCHED else "any"
+        self._services.meter.http(route, method, status=exchange.status, duration_s=duration_s)
+        if self._services.access_log:
+            self._logger.info(
+                "http.request",
+                method=scope["method"],
+                path=scope["path"],
+                status=exchange.status,
+                duration_ms=round(duration_s * 1000, 1),
+                **exchange.notes,
+            )
+
+
+class _Exchange:
+    """One request and its response, seen from outside."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, services: Services) -> None:
+        self.start_s = services.clock.monotonic()
+        given = header(scope, b"x-request-id")
+        usable = given is not None and _REQUEST_ID.fullmatch(given)
+        self._id = given if usable and given else new_id("req-").encode()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._max_drain = DRAIN_TIMES * services.settings.max_body_bytes
+        self._has_more = True
+        self.status = NO_RESPONSE
+        self.notes: dict[str, str] = {}
+
+    @property
+    def request_id(self) -> str:
+        """The client's, or ours."""
+        return self._id.decode()
+
+    async def receive(self) -> Message:
+        """As the server's, noting whether the body has been read."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._has_more = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        """As the server's, with our headers, and with nothing of the body left behind."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers: Headers = message["headers"]
+            headers.append((b"x-request-id", self._id))
+            self.notes.update(
+                (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
+                for name, value in headers
+                if name.startswith(b"x-glimt-")
+            )
+            if self._has_more and not await self._drain():
+                headers.append((b"connection", b"close"))
+        await self._send(message)
+
+    async def refuse(self, error: GlimtError, headers: Headers | None = None) -> None:
+        """An error in OpenAI's shape, unless a response is under way already."""
+        if self.status == NO_RESPONSE:
+            document = error_body(error, None)
+            await send_document(
+                self.send,
+                document.status,
+                document.body,
+                headers=[*error_headers(error), *(headers or [])],
+            )
+
+    async def _drain(self) -> bool:
+        """Read what is left of the body; whether that could be done."""
+        if header(self._scope, b"expect") is not None:
+            # The client waits for a word before it sends the body: our refusal is that word.
+            return False
+        length = header(self._scope, b"content-length")
+        if length is not None and int(length) > self._max_drain:
+            return False
+        num_bytes = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while self._has_more:
+                    num_bytes += len((await self.receive()).get("body", b""))
+                    if num_bytes > self._max_drain:
+                        return False
+        except TimeoutError:
+            return False
+        return True
+
+
+def _headers_of(error: HTTPException) -> Headers:
+    return [(k.lower().encode(), v.encode()) for k, v in (error.headers or {}).items()]
+
+
+def _ours(error: HTTPException, scope: Scope) -> GlimtError:
+    """The router's complaint as one of our errors; `allow` goes into the header."""
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(
+            f"{scope['method']} is not possible at {scope['path']}; use {allowed}."
+        )
+    return NotFound(error.detail)
+
+
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotFound(
+        f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
+        "/v1/models, /health, /ready and /metrics."
+    )

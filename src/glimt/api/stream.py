@@ -1,0 +1,155 @@
+"""A response that is written as the answer comes, and the watch for clients that leave.
+
+Server-sent events over ASGI. `receive` is raced with the work at all times: a client that hangs up
+ends the work at once, whatever the server's version of ASGI promises about `send`. Knows no wire
+format.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+import structlog
+from starlette.types import Receive, Send
+
+from glimt.api.http import Headers
+from glimt.core.errors import ClientGone, GlimtError, InternalError
+from glimt.core.events import Event, Started
+from glimt.gateway.closing import closing
+from glimt.wire import sse
+from glimt.wire.codec import StreamEncoder
+
+T = TypeVar("T")
+
+STREAM_HEADERS: Final[Headers] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    # Proxies that collect a response before they pass it on are asked not to.
+    (b"x-accel-buffering", b"no"),
+]
+
+
+async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled as soon as the client hangs up.
+
+    Raises:
+        ClientGone: The client hung up first.
+    """
+    worker = asyncio.create_task(work)
+    watcher = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if worker.done():
+            return worker.result()
+        raise ClientGone("The client hung up before the answer was ready.")
+    finally:
+        await _end(worker, watcher)
+
+
+class EventStream:
+    """One streamed response.
+
+    Nothing is sent before there is something to say, so that an early failure still has its own
+    status; but no longer than `keepalive_s`, after which a comment opens the stream.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[Event],
+        encoder: StreamEncoder,
+        *,
+        keepalive_s: float,
+        headers: Callable[[Started | None], Headers],
+    ) -> None:
+        """`headers` makes the headers that depend on who answers; nobody is known yet for None."""
+        self._events = events
+        self._encoder = encoder
+        self._keepalive_s = keepalive_s
+        self._headers = headers
+        self._lock = asyncio.Lock()
+        self._last_sent_s = 0.0
+        self._opened = False
+
+    async def respond(self, receive: Receive, send: Send) -> None:
+        """Write the response to its end.
+
+        Raises:
+            GlimtError: The answer failed before anything was sent.
+            ClientGone: The client hung up.
+        """
+        self._last_sent_s = _now_s()
+        producer = asyncio.create_task(self._produce(send))
+        watcher = asyncio.create_task(_disconnected(receive))
+        try:
+            while True:
+                quiet_s = _now_s() - self._last_sent_s
+                await asyncio.wait(
+                    {producer, watcher},
+                    timeout=max(self._keepalive_s - quiet_s, 0.0),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if producer.done():
+                    return producer.result()
+                if watcher.done():
+                    raise ClientGone("The client hung up in the middle of the answer.")
+                if _now_s() - self._last_sent_s >= self._keepalive_s:
+                    await self._beat(send)
+        finally:
+            await _end(producer, watcher)
+
+    async def _produce(self, send: Send) -> None:
+        encode = self._encoder.encode
+        async with closing(self._events):
+            try:
+                async for event in self._events:
+                    data = encode(event)
+                    if data:
+                        await self._write(send, data, event)
+                data = self._encoder.end()
+            except GlimtError as error:
+                if not self._opened:
+                    raise
+                data = self._encoder.fail(error)
+            except Exception:
+                if not self._opened:
+                    raise
+                # The request's boundary: half of a response is out, and must not just stop.
+                structlog.get_logger().exception("stream.broken")
+                data = self._encoder.fail(InternalError("The server failed; this is a bug."))
+        await self._write(send, data, None, last=True)
+
+    async def _write(
+        self, send: Send, data: bytes, event: Event | None, *, last: bool = False
+    ) -> None:
+        async with self._lock:
+            if not self._opened:
+                self._opened = True
+                started = event if isinstance(event, Started) else None
+                headers = [*STREAM_HEADERS, *self._headers(started)]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": data, "more_body": not last})
+            self._last_sent_s = _now_s()
+
+    async def _beat(self, send: Send) -> None:
+        """A comment, unless something is being written: a slow reader needs no more to read."""
+        if self._lock.locked():
+            self._last_sent_s = _now_s()
+        else:
+            await self._write(send, sse.KEEPALIVE, None)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel what still runs and wait for its end. Exceptions were seen, or nobody wants them."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        del result
