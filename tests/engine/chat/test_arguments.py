@@ -129,7 +129,14 @@ def test_what_can_be_streamed(schema: Any, kind: str):
 @given(
     text=st.text(),
     schema=st.sampled_from(
-        [None, {}, {"type": "string"}, {"type": ["string", "null"]}, {"type": "integer"}, ref("Loop")]
+        [
+            None,
+            {},
+            {"type": "string"},
+            {"type": ["string", "null"]},
+            {"type": "integer"},
+            ref("Loop"),
+        ]
     ),
 )
 def test_always_json(text: str, schema: Any):

@@ -199,7 +199,8 @@ def test_types_follow_the_schema():
     """Values have the types that the tool declares, unknown keys those of JSON."""
     arguments = {"city": "12_3", "days": "3", "note": "null", "tags": '["a"]', "more": "1.5"}
     text = "".join(
-        f"<arg_key>{key}</arg_key><arg_value>{value}</arg_value>" for key, value in arguments.items()
+        f"<arg_key>{key}</arg_key><arg_value>{value}</arg_value>"
+        for key, value in arguments.items()
     )
     assert parse(f"<tool_call>get_weather{text}</tool_call>") == [
         weather(city="12_3", days=3, note=None, tags=["a"], more=1.5)
@@ -216,7 +217,9 @@ def test_deltas_are_one_json_text():
 def test_values_are_not_xml():
     """`<`, `&` and tags of other languages are text, nothing is decoded."""
     value = '<b>&amp; "x" <br/></b>'
-    answer = f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    answer = (
+        f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    )
     assert parse(answer) == [weather(city=value)]
 
 
@@ -267,7 +270,11 @@ def test_text_around_calls_is_text():
 def test_blank_text_is_dropped():
     """Whitespace that is all there is between two things is no text."""
     answer = "why</think>\n\n<tool_call>now</tool_call>\n \n<tool_call>get</tool_call>\n"
-    assert parse(answer, thinking=True) == [("thought", "why"), ("now", {}, True), ("get", {}, True)]
+    assert parse(answer, thinking=True) == [
+        ("thought", "why"),
+        ("now", {}, True),
+        ("get", {}, True),
+    ]
     assert parse("why</think>\n\nso", thinking=True) == [("thought", "why"), ("text", "so")]
 
 
@@ -302,7 +309,9 @@ def test_first_of_two_equal_keys_counts():
 def test_tags_inside_values_are_text():
     """Tags other than the end of the value are part of it: code that speaks of tags survives."""
     value = "a<think>b</think><tool_call>c</tool_call> d<arg_key>e</arg_key>f"
-    answer = f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    answer = (
+        f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    )
     assert parse(answer) == [weather(city=value)]
 
 
@@ -366,7 +375,9 @@ def test_repairs_between_calls():
 def test_repairs_are_limited_to_declared_names():
     """An undeclared key after an unclosed value is text of the value."""
     value = "a<arg_key>colour</arg_key><arg_value>b"
-    answer = f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    answer = (
+        f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
+    )
     assert parse(answer) == [weather(city=value)]
 
 

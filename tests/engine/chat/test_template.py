@@ -161,7 +161,12 @@ CASES = {
         "<|observation|><tool_response>x</tool_response><|assistant|><think>",
     ),
     "values": (
-        ask(say("assistant", call("f", '{"a":true,"b":null,"c":1.5,"d":{"a":[1,"é"]},"e":"\\"<&\\""}'))),
+        ask(
+            say(
+                "assistant",
+                call("f", '{"a":true,"b":null,"c":1.5,"d":{"a":[1,"é"]},"e":"\\"<&\\""}'),
+            )
+        ),
         "<|assistant|></think><tool_call>f<arg_key>a</arg_key><arg_value>true</arg_value>"
         "<arg_key>b</arg_key><arg_value>null</arg_value><arg_key>c</arg_key>"
         "<arg_value>1.5</arg_value><arg_key>d</arg_key>"
@@ -185,11 +190,20 @@ CASES = {
         "<|observation|><tool_response>r</tool_response><|user|>go on<|assistant|><think>",
     ),
     "a thought inside the content, as one host wants it": (
-        ask(say("user", "a"), say("assistant", "<think>r</think>ok"), say("user", "b"), thinking=KEEP),
+        ask(
+            say("user", "a"),
+            say("assistant", "<think>r</think>ok"),
+            say("user", "b"),
+            thinking=KEEP,
+        ),
         "<|user|>a<|assistant|><think>r</think>ok<|user|>b<|assistant|><think>",
     ),
     "an answer that speaks about tags": (
-        ask(say("user", "a"), say("assistant", "close it by </think> or <tool_call>x"), thinking=KEEP),
+        ask(
+            say("user", "a"),
+            say("assistant", "close it by </think> or <tool_call>x"),
+            thinking=KEEP,
+        ),
         "<|user|>a<|assistant|></think>close it by </think> or <tool_call>x<|assistant|><think>",
     ),
     "a refusal is text": (
@@ -313,7 +327,9 @@ def test_other_media_are_refused(template: ChatTemplate, part: Part, found: str)
 def test_bad_arguments(template: ChatTemplate, arguments: str):
     """Arguments that are no JSON object are refused by their path."""
     with pytest.raises(InvalidRequest) as caught:
-        template.render(ask(say("user", "a"), say("assistant", call("f", "{}"), call("f", arguments))))
+        template.render(
+            ask(say("user", "a"), say("assistant", call("f", "{}"), call("f", arguments)))
+        )
     assert caught.value.param == "messages[1].tool_calls[1].function.arguments"
 
 
@@ -393,7 +409,10 @@ def test_broken_templates(tokenizer: Tokenizer, tmp_path: Path):
 def test_template_in_the_config(folder: Path, tmp_path: Path):
     """Older folders keep the template, or several by name, in tokenizer_config.json."""
     (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
-    for source in ('"{{ 1 }}"', '[{"name": "x", "template": "0"}, {"name": "default", "template": "{{ 1 }}"}]'):
+    for source in (
+        '"{{ 1 }}"',
+        '[{"name": "x", "template": "0"}, {"name": "default", "template": "{{ 1 }}"}]',
+    ):
         (tmp_path / "tokenizer_config.json").write_text(f'{{"chat_template": {source}}}')
         tokenizer = Tokenizer.load(tmp_path)
         prompt = ChatTemplate.load(tmp_path, tokenizer).render(ask(say("user", "a")))

@@ -13,10 +13,29 @@ from glimt.engine.chat.tokenizer import FIRST_MARK, Tokenizer, UnsupportedTokeni
 MARK = chr(FIRST_MARK)
 CONTROL = ["<|user|>", "</think>", "<think>", "<tool_call>", "[gMASK]", "/nothink", "</arg_value>"]
 fragments = st.sampled_from(
-    [*CONTROL, "<", "<|", "|>", ">", "user", "</", "think", "th", "[", "]", "/", "no", " ", "\n", "a"]
+    [
+        *CONTROL,
+        "<",
+        "<|",
+        "|>",
+        ">",
+        "user",
+        "</",
+        "think",
+        "th",
+        "[",
+        "]",
+        "/",
+        "no",
+        " ",
+        "\n",
+        "a",
+    ]
 )
 hostile = st.lists(fragments, max_size=12).map("".join)
-harmless = st.text(st.characters(exclude_characters="<>[]/|", exclude_categories=["Cs"]), max_size=40)
+harmless = st.text(
+    st.characters(exclude_characters="<>[]/|", exclude_categories=["Cs"]), max_size=40
+)
 
 
 def encode_untrusted(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -1,0 +1,100 @@
+"""An engine that says what a test gives it, with the shape of `glimt.engine.client.EngineClient`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from glimt.core.errors import GlimtError
+from glimt.engine.chat.tokenizer import Tokenizer
+from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
+
+
+@dataclass
+class Submitted:
+    """A request as it arrived."""
+
+    prompt: list[int]
+    sampling: SamplingParams
+    priority: int
+    salt: str
+
+
+@dataclass
+class FakeEngine:
+    """Plays one answer per sequence; the last one repeats.
+
+    An answer is text, which ends as the engine's would: by an end token in it, or at `max_tokens`.
+    An error in place of an answer is raised after the first token.
+
+    Attributes:
+        gate: Unless set, sequences wait for it after their first token.
+    """
+
+    tokenizer: Tokenizer
+    answers: Sequence[str | GlimtError]
+    context_length: int = 512
+    cached_tokens: int = 3
+    logprobs: bool = False
+    gate: asyncio.Event | None = None
+    info: EngineInfo | None = None
+    submitted: list[Submitted] = field(default_factory=list)
+    num_open: int = 0
+    num_aborted: int = 0
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.loaded = EngineInfo(
+            model="fake",
+            device="cpu",
+            dtype="float32",
+            vocab_size=self.tokenizer.vocab_size,
+            context_length=self.context_length,
+            num_pages=8,
+            page_size=64,
+            max_sequences=4,
+            stop_token_ids=(self.tokenizer.encode("<|user|>")[0],),
+            num_parameters=1,
+            load_s=0.0,
+        )
+        self.info = self.loaded
+
+    async def ready(self) -> EngineInfo:
+        while self.info is None:
+            await asyncio.sleep(0)
+        return self.info
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def generate(
+        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+    ) -> AsyncIterator[Admitted | Output]:
+        answer = self.answers[min(len(self.submitted), len(self.answers) - 1)]
+        number = len(self.submitted)
+        self.submitted.append(Submitted(prompt, sampling, priority, salt))
+        self.num_open += 1
+        whole = False
+        try:
+            yield Admitted(id=number, cached_tokens=self.cached_tokens, queue_s=0.25)
+            if isinstance(answer, GlimtError):
+                yield Output(number, self.tokenizer.encode("a"))
+                raise answer
+            ids = self.tokenizer.encode(answer)[: sampling.max_tokens]
+            for position, token in enumerate(ids):
+                if position == 1 and self.gate is not None:
+                    await self.gate.wait()
+                ends = token in sampling.stop_token_ids
+                last = position == len(ids) - 1
+                whole = ends or last
+                finish = "stop" if ends else "length" if last else None
+                has_logprobs = sampling.top_logprobs is not None
+                logprobs = [-1.0] if has_logprobs else []
+                yield Output(
+                    number, [token], finish, logprobs, [[(token, -1.0)]] if logprobs else []
+                )
+                if whole:
+                    return
+                await asyncio.sleep(0)
+        finally:
+            self.num_open -= 1
+            self.num_aborted += not whole

@@ -1,0 +1,427 @@
+"""Laws of the local provider: requests become prompts, tokens events, and nothing is ignored."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from glimt.core.clock import FakeClock
+from glimt.core.errors import (
+    ContextLengthExceeded,
+    EngineDied,
+    GlimtError,
+    InternalError,
+    InvalidRequest,
+    Unavailable,
+    UnsupportedParameter,
+)
+from glimt.core.events import (
+    Answer,
+    ChoiceFinished,
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    collect,
+)
+from glimt.core.parts import ImagePart, Message, TextPart
+from glimt.core.provider import Provider
+from glimt.core.request import JsonObjectFormat, Request, Sampling, Thinking, Tool, ToolChoice
+from glimt.engine.chat.tokenizer import Tokenizer
+from glimt.engine.messages import Output
+from glimt.providers import local
+from glimt.providers.local import LocalProvider
+from tests.providers.fake_engine import FakeEngine
+
+pytestmark = pytest.mark.anyio
+NANO = Path(__file__).parents[2] / "src/glimt/models/nano"
+HI = (Message(role="user", parts=(TextPart("hi"),)),)
+TOOL = Tool(name="now")
+Make = Callable[..., tuple[LocalProvider, FakeEngine]]
+
+
+@pytest.fixture
+def make(tokenizer: Tokenizer) -> Make:
+    """A function: a provider whose engine gives these answers."""
+
+    def make(*answers: str | GlimtError, **options: object) -> tuple[LocalProvider, FakeEngine]:
+        engine = FakeEngine(tokenizer, answers, **options)  # pyright: ignore[reportArgumentType]
+        clock = FakeClock(1000.0)
+        return LocalProvider.load(engine, NANO, model_id="glimt/nano", clock=clock), engine
+
+    return make
+
+
+def ask(**fields: object) -> Request:
+    fields.setdefault("messages", HI)
+    return Request(model="any", **fields)  # pyright: ignore[reportArgumentType]
+
+
+async def answer(provider: LocalProvider, **fields: object) -> Answer:
+    return await collect(provider.answer(ask(**fields)))
+
+
+async def test_an_answer(make: Make, tokenizer: Tokenizer):
+    """A request becomes the rendered prompt; the tokens become thought, text and a bill."""
+    provider, engine = make("Let me see</think>Hello!<|user|>")
+    found = await answer(provider)
+    rendered = "[gMASK]<sop><|user|>hi<|assistant|><think>"
+    assert tokenizer.decode(engine.submitted[0].prompt) == rendered
+    assert found.started.model == "glimt/nano"
+    assert found.started.provider == provider.name == "local"
+    assert found.started.created == 1000
+    assert (
+        found.started.prompt_tokens == found.usage.prompt_tokens == len(engine.submitted[0].prompt)
+    )
+    assert found.started.cached_tokens == found.usage.cached_tokens == 3
+    assert found.started.warnings == ()
+    (choice,) = found.choices
+    assert (choice.reasoning, choice.text, choice.reason) == ("Let me see", "Hello!", "stop")
+    all_tokens = tokenizer.encode("Let me see</think>Hello!<|user|>")
+    assert found.usage.completion_tokens == len(all_tokens)
+    assert found.usage.reasoning_tokens == len(tokenizer.encode("Let me see</think>"))
+    assert found.timing.queue_s == 0.25
+    assert engine.num_open == 0
+    assert engine.num_aborted == 0
+
+
+async def test_order_of_events(make: Make):
+    """Started comes first, when the engine took the request up; Finished last."""
+    provider, _ = make("a b</think>c d<|user|>")
+    events = [event async for event in provider.answer(ask())]
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-2], ChoiceFinished)
+    assert isinstance(events[-1], Finished)
+    assert sum(isinstance(event, ReasoningDelta | TextDelta) for event in events) >= 4
+
+
+async def test_times(make: Make):
+    """Times are those of the injected clock."""
+    provider, _ = make("a</think>b<|user|>")
+    clock = provider._clock
+    assert isinstance(clock, FakeClock)
+    async for event in provider.answer(ask()):
+        clock.advance(1.0)
+        if isinstance(event, Finished):
+            assert event.timing.total_s == event.timing.prompt_s + event.timing.completion_s > 2
+
+
+async def test_thinking_off(make: Make, tokenizer: Tokenizer):
+    """With thinking off the answer is text from its first token."""
+    provider, engine = make("Hello!<|user|>")
+    found = await answer(provider, thinking=Thinking(enabled=False))
+    assert tokenizer.decode(engine.submitted[0].prompt).endswith("<|assistant|></think>")
+    assert found.choices[0].text == "Hello!"
+    assert found.usage.reasoning_tokens == 0
+
+
+async def test_hidden_thought(make: Make):
+    """A hidden thought is counted and billed, not shown."""
+    provider, _ = make("secret</think>Hello!<|user|>")
+    found = await answer(provider, thinking=Thinking(hidden=True))
+    assert found.choices[0].reasoning == ""
+    assert found.choices[0].text == "Hello!"
+    assert found.usage.reasoning_tokens > 0
+
+
+async def test_calls(make: Make):
+    """A call of a declared tool is a call; with one call at a time the rest is not generated."""
+    calls = "</think><tool_call>now</tool_call><tool_call>now</tool_call><|observation|>"
+    provider, engine = make(calls)
+    found = await answer(provider, tools=(TOOL,))
+    assert [call.name for call in found.choices[0].tool_calls] == ["now", "now"]
+    assert found.choices[0].reason == "tool_calls"
+    assert engine.num_aborted == 0
+    found = await answer(provider, tools=(TOOL,), parallel_tool_calls=False)
+    assert len(found.choices[0].tool_calls) == 1
+    assert found.choices[0].reason == "tool_calls"
+    assert engine.num_aborted == 1
+    assert engine.num_open == 0
+
+
+async def test_no_calls_without_tools(make: Make):
+    """With tool_choice none nothing is a call."""
+    provider, _ = make("</think><tool_call>now</tool_call><|user|>")
+    found = await answer(provider, tools=(TOOL,), tool_choice=ToolChoice(mode="none"))
+    assert found.choices[0].tool_calls == ()
+    assert found.choices[0].text == "<tool_call>now</tool_call>"
+
+
+async def test_stop_text_aborts(make: Make):
+    """A stop text ends the answer, and the engine is told."""
+    provider, engine = make("</think>one two three four<|user|>")
+    found = await answer(provider, sampling=Sampling(stop=("three",)))
+    assert found.choices[0].text == "one two "
+    assert found.choices[0].stop == "three"
+    assert (engine.num_open, engine.num_aborted) == (0, 1)
+
+
+async def test_length(make: Make):
+    """An answer that reaches max_tokens ends with `length`."""
+    provider, _ = make("</think>one two three<|user|>")
+    found = await answer(provider, sampling=Sampling(max_tokens=2))
+    assert found.choices[0].reason == "length"
+    assert found.usage.completion_tokens == 2
+
+
+async def test_room_for_the_answer(make: Make):
+    """Without max_tokens an answer may take what the context leaves; more than that is lowered."""
+    provider, engine = make("</think>a<|user|>")
+    await answer(provider)
+    room = engine.context_length - len(engine.submitted[0].prompt)
+    assert engine.submitted[0].sampling.max_tokens == room
+    found = await answer(provider, sampling=Sampling(max_tokens=32_000))
+    assert engine.submitted[1].sampling.max_tokens == room
+    assert found.started.warnings == (
+        f"max_tokens was lowered from 32000 to {room}, which the context leaves",
+    )
+
+
+async def test_several_choices(make: Make):
+    """Choices are drawn with seeds of their own, end on their own, and are billed together."""
+    answers = ("</think>a b c d<|user|>", "x</think>y<|user|>", "</think>one stop two<|user|>")
+    provider, engine = make(*answers)
+    found = await answer(provider, num_choices=3, sampling=Sampling(seed=5, stop=("stop",)))
+    assert [choice.text for choice in found.choices] == ["a b c d", "y", "one "]
+    seeds = [submitted.sampling.seed for submitted in engine.submitted]
+    assert seeds[0] == 5
+    assert len(set(seeds)) == 3
+    assert found.usage.prompt_tokens == len(engine.submitted[0].prompt)
+    assert found.usage.completion_tokens > 12
+    assert (engine.num_open, engine.num_aborted) == (0, 1)
+
+
+@pytest.mark.parametrize("num_choices", [1, 3])
+async def test_closing_aborts(make: Make, num_choices: int):
+    """Closing the iterator aborts every choice in the engine."""
+    provider, engine = make("a b c d e f</think>g<|user|>")
+    events = provider.answer(ask(num_choices=num_choices))
+    async for event in events:
+        if isinstance(event, ReasoningDelta):
+            break
+    await events.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+    assert engine.num_open == 0
+    assert engine.num_aborted == num_choices
+
+
+@pytest.mark.parametrize("num_choices", [1, 3])
+async def test_cancelling_aborts(make: Make, num_choices: int):
+    """Cancelling the task that waits for tokens aborts every choice in the engine."""
+    provider, engine = make("a b c", gate=asyncio.Event())
+    task = asyncio.create_task(answer(provider, num_choices=num_choices))
+    while engine.num_open < num_choices:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine.num_open == 0
+    assert engine.num_aborted == num_choices
+
+
+@pytest.mark.parametrize("num_choices", [1, 3])
+async def test_engine_errors(make: Make, num_choices: int):
+    """An error of the engine is the answer's, and the other choices are aborted."""
+    provider, engine = (
+        make("a b c", EngineDied("gone")) if num_choices > 1 else make(EngineDied("gone"))
+    )
+    with pytest.raises(EngineDied):
+        await answer(provider, num_choices=num_choices)
+    assert engine.num_open == 0
+
+
+async def test_engine_that_stops_short(make: Make, tokenizer: Tokenizer):
+    """A stream that ends without a finish is our mistake, not an answer."""
+    provider, engine = make("a")
+
+    async def generate(*_: object, **__: object):
+        yield Output(1, tokenizer.encode("a"))
+
+    engine.generate = generate  # pyright: ignore[reportAttributeAccessIssue]
+    for num_choices in (1, 2):
+        with pytest.raises(InternalError):
+            await answer(provider, num_choices=num_choices)
+
+
+async def test_raw_prompt(make: Make, tokenizer: Tokenizer):
+    """A raw prompt is continued as it is, control tokens included; everything is text."""
+    provider, engine = make(" b</think><|user|>")
+    found = await answer(provider, messages=(), prompt="<|user|>a")
+    assert engine.submitted[0].prompt == tokenizer.encode("<|user|>a")
+    assert engine.submitted[0].prompt[0] in tokenizer.control
+    assert found.choices[0].text == " b</think>"
+    await answer(provider, messages=(), prompt=(1, 2, 3))
+    assert engine.submitted[1].prompt == [1, 2, 3]
+
+
+async def test_echo(make: Make):
+    """An echoed prompt comes before each choice's text."""
+    provider, _ = make(" b<|user|>")
+    found = await answer(provider, messages=(), prompt="a 北", echo=True, num_choices=2)
+    assert [choice.text for choice in found.choices] == ["a 北 b"] * 2
+
+
+async def test_logprobs(make: Make, tokenizer: Tokenizer):
+    """Log-probabilities are with text and thought, with bytes and rivals."""
+    provider, engine = make("a</think>北<|user|>")
+    found = await answer(provider, sampling=Sampling(top_logprobs=1))
+    assert engine.submitted[0].sampling.top_logprobs == 1
+    (choice,) = found.choices
+    assert b"".join(logprob.token_bytes for logprob in choice.logprobs) == "北".encode()
+    assert [p.token_id for p in choice.reasoning_logprobs] == tokenizer.encode("a</think>")
+    assert choice.logprobs[0].top[0].logprob == -1.0
+
+
+async def test_priority_and_salt(make: Make):
+    """The service class decides who is served first, the cache key keeps caches apart."""
+    provider, engine = make("</think>a<|user|>")
+    for service_class in ("priority", "default", "flex"):
+        await answer(provider, service_class=service_class, cache_key="tenant")
+    priorities = [submitted.priority for submitted in engine.submitted]
+    assert priorities == sorted(set(priorities))
+    assert {submitted.salt for submitted in engine.submitted} == {"tenant"}
+
+
+async def test_prompt_too_long(make: Make):
+    """A prompt that leaves no room is refused with the numbers."""
+    provider, engine = make("a", context_length=64)
+    words = Message(role="user", parts=(TextPart("why " * 100),))
+    with pytest.raises(ContextLengthExceeded, match=r"has \d+ tokens.* holds 64") as caught:
+        await answer(provider, messages=(words,))
+    assert caught.value.param == "messages"
+    assert engine.submitted == []
+    with pytest.raises(ContextLengthExceeded):
+        await answer(provider, messages=(), prompt=(1,) * 64)
+    await answer(provider, messages=(), prompt=(1,) * 63)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param"),
+    [
+        ({"messages": ()}, InvalidRequest, "messages"),
+        ({"prompt": "a"}, InvalidRequest, "messages"),
+        ({"messages": (), "prompt": ""}, InvalidRequest, "prompt"),
+        ({"messages": (), "prompt": ()}, InvalidRequest, "prompt"),
+        ({"messages": (), "prompt": (10**6,)}, InvalidRequest, "prompt"),
+        ({"messages": (), "prompt": (-1,)}, InvalidRequest, "prompt"),
+        ({"num_choices": 0}, InvalidRequest, "num_choices"),
+        ({"num_choices": 129}, InvalidRequest, "num_choices"),
+        ({"response_format": JsonObjectFormat()}, UnsupportedParameter, "response_format"),
+        ({"tool_choice": ToolChoice(mode="required")}, UnsupportedParameter, "tool_choice"),
+        ({"tool_choice": ToolChoice(names=("x",))}, InvalidRequest, "tool_choice"),
+        ({"tools": (TOOL, TOOL)}, InvalidRequest, "tools[1]"),
+        ({"suffix": "x"}, UnsupportedParameter, "suffix"),
+        ({"echo": True}, UnsupportedParameter, "echo"),
+        (
+            {"messages": (), "prompt": "a", "echo": True, "sampling": Sampling(top_logprobs=0)},
+            UnsupportedParameter,
+            "echo",
+        ),
+        ({"sampling": Sampling(temperature=3)}, InvalidRequest, "temperature"),
+        (
+            {"messages": (*HI, Message(role="user", parts=(ImagePart(url="x"),)))},
+            UnsupportedParameter,
+            "messages[1].content",
+        ),
+    ],
+)
+async def test_refusals(make: Make, fields: dict[str, object], error: type, param: str):
+    """What cannot be honoured is refused by its name, before the engine hears of it."""
+    provider, engine = make("a")
+    with pytest.raises(error) as caught:
+        await answer(provider, **fields)
+    assert caught.value.param == param
+    assert engine.submitted == []
+
+
+async def test_warnings(make: Make):
+    """What is honoured only in part is named."""
+    provider, _ = make("</think>a<|user|>")
+    found = await answer(
+        provider,
+        thinking=Thinking(effort="high", budget_tokens=100),
+        tools=(msgspec.structs.replace(TOOL, strict=True),),
+        extensions={"top_a": 0.5},
+    )
+    for name in ("thinking.effort 'high'", "thinking.budget_tokens", "tools[0].strict", "top_a"):
+        assert any(warning.startswith(name) for warning in found.started.warnings)
+    assert len(found.started.warnings) == 4
+
+
+async def test_waiting_for_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """A request waits for a worker that loads, and fails when that takes too long."""
+    provider, engine = make("</think>a<|user|>")
+    engine.info = None
+    task = asyncio.create_task(answer(provider))
+    await asyncio.sleep(0)
+    assert not task.done()
+    engine.info = engine.loaded
+    assert (await task).choices[0].text == "a"
+    engine.info = None
+    monkeypatch.setattr(local, "READY_WAIT_S", 0.01)
+    with pytest.raises(Unavailable, match="still loading"):
+        await answer(provider)
+
+
+async def test_long_conversations_leave_the_loop_free(make: Make):
+    """A long conversation is encoded in a thread, with the same outcome."""
+    provider, engine = make("</think>a<|user|>", context_length=100_000)
+    long = Message(role="user", parts=(TextPart("why " * 20_000),))
+    loop_thread: list[bool] = []
+    render = provider.template.render
+
+    def spy(request: Request):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            loop_thread.append(False)
+        else:
+            loop_thread.append(True)
+        return render(request)
+
+    provider.template.render = spy  # pyright: ignore[reportAttributeAccessIssue]
+    for messages in (HI, (long,)):
+        await answer(provider, messages=messages)
+    assert loop_thread == [True, False]
+    assert engine.submitted[1].prompt == render(ask(messages=(long,))).ids
+
+
+async def test_closing(make: Make):
+    """A closed provider takes no requests, and has closed its engine."""
+    provider, engine = make("a")
+    await provider.close()
+    assert engine.closed
+    with pytest.raises(Unavailable):
+        await answer(provider)
+
+
+async def test_models(make: Make, tokenizer: Tokenizer):
+    """The model is named with its aliases and the engine's context, its own while that loads."""
+    engine = FakeEngine(tokenizer, ["a"])
+    provider: Provider = LocalProvider.load(
+        engine, NANO, model_id="glimt/nano", aliases=["glm-4.7-flash"], context_length=100
+    )
+    (model,) = provider.models()
+    assert (model.id, model.aliases) == ("glimt/nano", ("glm-4.7-flash",))
+    assert model.context_length == model.max_output_tokens == engine.context_length
+    engine.info = None
+    assert provider.models()[0].context_length == 100
+
+
+async def test_errors_of_each_event(make: Make):
+    """Nothing is shown before the engine took the request up, so an early error is only an error."""
+    provider, engine = make("a")
+
+    async def generate(*_: object, **__: object):
+        raise EngineDied("gone")
+        yield
+
+    engine.generate = generate  # pyright: ignore[reportAttributeAccessIssue]
+    seen: list[Event] = []
+    with pytest.raises(EngineDied):
+        async for event in provider.answer(ask()):
+            seen.append(event)
+    assert seen == []
