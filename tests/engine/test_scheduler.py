@@ -296,3 +296,16 @@ def test_scheduled_says_whether_it_draws():
     sequence = Bench().add(10)
     assert Scheduled(sequence, 4, 6).draws
     assert not Scheduled(sequence, 4, 5).draws
+
+
+def test_nobody_waits_for_a_prefill_that_ranks_behind():
+    """An urgent sequence computes a prefix itself that a less urgent one is still computing."""
+    bench = Bench(max_step_tokens=8)
+    slow = bench.add([1] * 80, priority=1)
+    bench.step()
+    urgent = bench.add([1] * 80)
+    assert bench.step() == {urgent.id: 8}
+    while not urgent.num_generated:
+        bench.step()
+    assert not slow.num_generated
+    bench.run()

@@ -7,7 +7,7 @@ the socket to the worker. Text, templates and stop strings are the gateway's.
 
 import math
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 from torch import Tensor
@@ -27,6 +27,9 @@ from glimt.engine.sampler import Drawn, Sampler
 from glimt.engine.scheduler import Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
+
+Report: TypeAlias = tuple[int, Admitted | Output]
+"""What to tell, and the connection to tell it to."""
 
 MAX_TOP_LOGPROBS = 20
 
@@ -141,7 +144,7 @@ class EngineCore:
         """Whether a step would do something."""
         return bool(self._sequences)
 
-    def step(self) -> list[tuple[int, Admitted | Output]]:
+    def step(self) -> list[Report]:
         """Compute one step; what it brought, each with the connection to tell.
 
         What the runner raises passes through; the state is then that of before, so the step may
@@ -152,7 +155,7 @@ class EngineCore:
         if not step:
             return []
         logits = self._runner.forward(step)
-        reports: list[tuple[int, Admitted | Output]] = self._report_admitted(step, started_s)
+        reports: list[Report] = self._report_admitted(step, started_s)
         drawing = [scheduled.sequence for scheduled in step if scheduled.draws]
         self._scheduler.advance(step)
         if drawing:
@@ -195,10 +198,8 @@ class EngineCore:
         assert num_known == len(self._sequences), "queues and table differ"
         assert self._sampler.remembered <= set(self._sequences.values()), "a draw's state is lost"
 
-    def _report_admitted(
-        self, step: list[Scheduled], now_s: float
-    ) -> list[tuple[int, Admitted | Output]]:
-        reports: list[tuple[int, Admitted | Output]] = []
+    def _report_admitted(self, step: list[Scheduled], now_s: float) -> list[Report]:
+        reports: list[Report] = []
         for sequence in [s.sequence for s in step if not s.sequence.admitted]:
             sequence.admitted = True
             self._totals.prompt_tokens += sequence.num_prompt

@@ -10,14 +10,17 @@ The rules, and why nobody waits for ever:
 * Rank is (priority, arrival). Sequences are admitted in rank order, each with pages for all tokens
   it knows; the first that does not fit stops admission, so a large one is not overtaken by small
   ones. `EngineCore.add` refuses what would not fit an empty pool, so the first always fits in time.
-* Every running sequence that lacks one token gets it first (decode). The rest of the budget
-  goes to prefill: half of it to the best-ranked, however long it is; what remains to the shortest
-  first, so that a short prompt need not wait behind a long one.
+* Every running sequence that lacks one token gets it first (decode). Half of the rest is for the
+  best-ranked prefill, however long it is; then come those of its priority, the shortest first, so
+  that a short prompt need not wait behind a long one; then the best-ranked again; then the others.
 * When a decode finds no page, the worst-ranked running sequence loses its pages and waits again
   with the tokens it has. The best-ranked is never the victim while another runs.
-* A waiting sequence whose next page is being computed by a running one lets others pass until that
-  prefill ends, then finds the page in the cache. Only the wait for that one prefill is added: the
-  next in rank with the same page is the one that waited.
+* A waiting sequence whose next page is being computed by a better-ranked running one lets others
+  pass until that prefill ends, then finds the page in the cache. Only the wait for that prefill is
+  added, which would have gone first anyway: when it ends, the best-ranked of those that waited is
+  asked before anyone behind it.
+
+Priority decides who starts, who computes and who yields pages; it does not interrupt what runs.
 """
 
 from bisect import bisect_left, insort
@@ -47,7 +50,8 @@ class Scheduler:
         self._max_step_tokens = max_step_tokens
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
-        self._coming: set[bytes] = set()
+        # Pages that running prefills will bring, by key and by who computes them.
+        self._coming: dict[bytes, Sequence] = {}
         self._brings: dict[Sequence, list[bytes]] = {}
         self._waits_for: dict[Sequence, bytes] = {}
         self._num_arrived = 0
@@ -114,8 +118,8 @@ class Scheduler:
         assert all(s.num_computed < len(s.tokens) for s in self._running), "nothing is left to do"
         assert self._waits_for.keys() <= set(self._waiting), "one that left is still deferred"
         assert self._brings.keys() <= set(self._running), "one that stopped still brings pages"
-        brought = [key for keys in self._brings.values() for key in keys]
-        assert sorted(brought) == sorted(self._coming), "a page is awaited that nobody computes"
+        coming = {key: sequence for sequence, keys in self._brings.items() for key in keys}
+        assert coming == self._coming, "a page is awaited that nobody computes"
         self._pool.check_integrity(self._running)
 
     def _schedule_decodes(self) -> list[Scheduled]:
@@ -152,7 +156,7 @@ class Scheduler:
         for sequence in self._waiting:
             if len(self._running) == self._max_sequences or num_passed == self._max_sequences:
                 break
-            if self._waits_for.get(sequence) in self._coming:
+            if self._still_waits(sequence):
                 num_passed += 1
                 continue
             matched = self._pool.match(sequence)
@@ -182,39 +186,48 @@ class Scheduler:
         budget = self._max_step_tokens - len(step)
         decoding = {scheduled.sequence for scheduled in step}
         prefilling = [sequence for sequence in self._running if sequence not in decoding]
-        best, others = prefilling[0], sorted(prefilling[1:], key=_by_length)
+        best, *others = prefilling
+        peers = sorted((s for s in others if s.priority == best.priority), key=_num_missing)
+        lesser = [s for s in others if s.priority != best.priority]
         shares = {best: min(_num_missing(best), (budget + 1) // 2)}
         budget -= shares[best]
-        for sequence in others:
-            if not budget:
-                break
-            shares[sequence] = min(_num_missing(sequence), budget)
-            budget -= shares[sequence]
-        shares[best] += min(_num_missing(best) - shares[best], budget)
+        for sequence in (*peers, best, *lesser):
+            share = min(_num_missing(sequence) - shares.get(sequence, 0), budget)
+            if share:
+                shares[sequence] = shares.get(sequence, 0) + share
+                budget -= share
         step.extend(Scheduled(s, s.num_computed, share) for s, share in shares.items())
 
+    def _still_waits(self, sequence: Sequence) -> bool:
+        """Whether the page that it was deferred for is still being computed."""
+        key = self._waits_for.get(sequence)
+        return key is not None and key in self._coming
+
     def _defer(self, sequence: Sequence, num_matched: int) -> bool:
-        """Whether the first page that the cache lacks is being computed by a running sequence."""
-        limit = (len(sequence.tokens) - 1) // self._pool.page_size
-        if self._pool.prefix_cache and num_matched < limit:
-            key = self._pool.keys(sequence, limit)[num_matched]
-            if key in self._coming:
-                self._waits_for[sequence] = key
-                return True
+        """Whether the first page that the cache lacks is on its way; if so, wait for it."""
         self._waits_for.pop(sequence, None)
-        return False
+        limit = (len(sequence.tokens) - 1) // self._pool.page_size
+        if not self._pool.prefix_cache or num_matched == limit:
+            return False
+        key = self._pool.keys(sequence, limit)[num_matched]
+        bringer = self._coming.get(key)
+        if bringer is None or _rank(bringer) > _rank(sequence):
+            return False
+        self._waits_for[sequence] = key
+        return True
 
     def _announce(self, sequence: Sequence, num_matched: int) -> None:
         """Note the full pages that this prefill will bring."""
-        if self._pool.prefix_cache:
-            limit = len(sequence.tokens) // self._pool.page_size
+        limit = len(sequence.tokens) // self._pool.page_size
+        if self._pool.prefix_cache and num_matched < limit:
             keys = self._pool.keys(sequence, limit)[num_matched:limit]
             self._brings[sequence] = [key for key in keys if key not in self._coming]
-            self._coming.update(keys)
+            self._coming.update((key, sequence) for key in self._brings[sequence])
 
     def _retract(self, sequence: Sequence) -> None:
         """The prefill ended, or will not happen."""
-        self._coming.difference_update(self._brings.pop(sequence, ()))
+        for key in self._brings.pop(sequence, ()):
+            del self._coming[key]
 
     def _stop(self, sequence: Sequence, *, forget: bool = False) -> None:
         _discard(self._running, sequence)
@@ -225,10 +238,6 @@ class Scheduler:
 
 def _rank(sequence: Sequence) -> tuple[int, int]:
     return (sequence.priority, sequence.arrival)
-
-
-def _by_length(sequence: Sequence) -> tuple[int, int]:
-    return (sequence.priority, _num_missing(sequence))
 
 
 def _num_missing(sequence: Sequence) -> int:
