@@ -5,7 +5,7 @@
 #   make test     the tests                                           ARGS="tests/cli -k help"
 #   make check    formatting, lint, types, layers, generated docs
 #   make bench    measure a server                                    ARGS="--url http://…"
-#   make docs     write docs/reference anew
+#   make docs     write docs/reference anew; `make docs-check` only compares
 #
 #   PYTHON=python3.12       which Python to build .venv with (3.11 or newer)
 #   TORCH_INDEX=https://…   where to take PyTorch from: its install page names one address per CUDA
@@ -14,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench docs clean
+.PHONY: help serve test check format bench docs docs-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory docs-check
+
+docs-check: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py --check
 
 format: $(VENV)/.dev
