@@ -6,6 +6,7 @@ import stat
 import struct
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def folder() -> Iterator[Path]:
 def cut(data: bytes, positions: list[int]) -> list[bytes]:
     """`data` in pieces."""
     edges = [0, *sorted(position % (len(data) + 1) for position in positions), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @given(strategies.lists(strategies.integers(min_value=0), max_size=20))

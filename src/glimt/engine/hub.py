@@ -21,6 +21,7 @@ from glimt.engine.transport import FrameError, encode, reader_of_requests
 
 READ_BYTES: Final = 256 * 1024
 MAX_BUFFERED_BYTES: Final = 32 * 2**20
+GOODBYE: Final = "the other side closed the connection"
 
 
 class HubHandler(Protocol):
@@ -52,7 +53,7 @@ class _Connection:
         self.num_buffered = 0
 
     def write(self) -> None:
-        """Send what the system takes. Raises OSError when the other side is gone."""
+        """Send what the system takes. Raises ConnectionError when the other side is gone."""
         while self.frames:
             frame = self.frames[0]
             try:
@@ -180,7 +181,7 @@ class Hub:
         try:
             data = connection.peer.recv(READ_BYTES)
             if not data:
-                self._drop(connection, "")
+                self._drop(connection, GOODBYE)
                 return
             messages = connection.reader.feed(data)
         except BlockingIOError:
@@ -188,8 +189,8 @@ class Hub:
         except FrameError as error:
             self._drop(connection, error.message)
             return
-        except OSError as error:
-            self._drop(connection, str(error))
+        except ConnectionError:
+            self._drop(connection, GOODBYE)
             return
         for message in messages:
             self._handler.received(connection.number, message)
@@ -197,15 +198,15 @@ class Hub:
     def _write(self, connection: _Connection) -> None:
         try:
             connection.write()
-        except OSError as error:
-            self._drop(connection, str(error))
+        except ConnectionError:
+            self._drop(connection, GOODBYE)
             return
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.frames else 0)
         if self._selector.get_key(connection.peer).events != wanted:
             self._selector.modify(connection.peer, wanted, connection)
 
     def _drop(self, connection: _Connection, reason: str) -> None:
-        """Mark for removal; an empty reason is an ordinary goodbye."""
+        """Mark for removal, which waits until no caller is in the middle of using it."""
         self._dropped.setdefault(connection.number, reason)
 
     def _forget_dropped(self) -> None:
@@ -214,6 +215,6 @@ class Hub:
             connection = self._connections.pop(number)
             self._selector.unregister(connection.peer)
             connection.peer.close()
-            if reason:
+            if reason != GOODBYE:
                 self._logger.warning("worker.connection_dropped", connection=number, reason=reason)
             self._handler.closed(number)
