@@ -100,6 +100,11 @@ class Hub:
     def __len__(self) -> int:
         return len(self._connections)
 
+    @property
+    def num_buffered_bytes(self) -> int:
+        """Bytes that the system would not take yet, over all connections."""
+        return sum(connection.num_buffered for connection in self._connections.values())
+
     def poll(self, timeout_s: float | None) -> None:
         """Wait up to `timeout_s` (None: for ever) for traffic and handle what is there."""
         self._forget_dropped()
