@@ -39,7 +39,8 @@ class KeyRing:
                 code="missing_api_key",
             )
         digest = _digest(given)
-        if not any([hmac.compare_digest(digest, known) for known in self._digests]):
+        # All of them are compared, so that time tells nothing of which one came close.
+        if not sum(hmac.compare_digest(digest, known) for known in self._digests):
             raise Unauthenticated("This API key is not known here.")
 
 

@@ -174,7 +174,7 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
     return NotFound(error.detail)
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
         f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
         "/v1/models, /health, /ready and /metrics."

@@ -46,7 +46,7 @@ class AnswerEndpoint:
             return
         except GlimtError as error:
             await send_error(send, self._codec, error, call)
-        except Exception:
+        except Exception:  # noqa: BLE001  logged with its traceback
             # The request's boundary: whatever it is, the client gets an error and the log the rest.
             structlog.get_logger().exception("endpoint.failed")
             await send_error(send, self._codec, InternalError(INTERNAL), call)

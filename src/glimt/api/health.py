@@ -51,7 +51,7 @@ class ReadyDocument(msgspec.Struct, omit_defaults=True):
 class HealthEndpoint:
     """The process is alive."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send_document(send, 200, _ALIVE)
 
 
@@ -61,7 +61,7 @@ class ReadyEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         report = self._services.readiness.report()
         body = msgspec.json.encode(_ready_document(report))
         if report.phase == "ready":
@@ -89,7 +89,7 @@ class MetricsEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await self._services.refresh_stats()
         await send_document(send, 200, self._services.meter.render(), content_type=_METRICS)
 
@@ -100,7 +100,7 @@ class LandingEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         report = self._services.readiness.report()
         host = (header(scope, b"host") or b"127.0.0.1:4747").decode("latin-1")
         text = _LANDING.format(

@@ -4,7 +4,7 @@ https://asgi.readthedocs.io/en/latest/specs/www.html. Knows no wire format.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -100,7 +100,7 @@ async def send_document(
 
 
 def warning_headers(warnings: Sequence[str]) -> Headers:
-    """`x-glimt-warnings`: a JSON list of sentences, in ASCII, and never longer than proxies allow."""
+    """`x-glimt-warnings`: a JSON list of sentences, in ASCII and no longer than proxies allow."""
     if not warnings:
         return []
     shown = list(dict.fromkeys(warnings))
@@ -112,7 +112,7 @@ def warning_headers(warnings: Sequence[str]) -> Headers:
     return [(b"x-glimt-warnings", value)]
 
 
-def _ascii_json(value: Any) -> bytes:
+def _ascii_json(value: list[str]) -> bytes:
     text = msgspec.json.encode(value).decode()
     if text.isascii():
         return text.encode()

@@ -1,6 +1,7 @@
-"""`GET /v1/models` and `/v1/models/{id}`: https://platform.openai.com/docs/api-reference/models
+"""`GET /v1/models` and `/v1/models/{id}`.
 
-OpenAI's four fields, and what the other dialects' clients look for beside them.
+https://platform.openai.com/docs/api-reference/models: OpenAI's four fields, and what the other
+dialects' clients look for beside them.
 """
 
 from typing import Any
@@ -42,7 +43,7 @@ class ModelsEndpoint:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         models = self._services.gateway.models()
         wanted: str | None = scope["path_params"].get("model_id")
         document: Any

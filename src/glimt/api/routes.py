@@ -8,6 +8,7 @@ from glimt.api.health import HealthEndpoint, LandingEndpoint, MetricsEndpoint, R
 from glimt.api.models import ModelsEndpoint
 from glimt.api.services import Services
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
+from glimt.wire.completions.codec import CompletionsCodec
 
 
 def create_app(services: Services) -> Edge:
@@ -19,6 +20,7 @@ def create_app(services: Services) -> Edge:
             AnswerEndpoint(ChatCompletionsCodec(), services),
             methods=["POST"],
         ),
+        Route("/v1/completions", AnswerEndpoint(CompletionsCodec(), services), methods=["POST"]),
         Route("/v1/models", models, methods=["GET"]),
         Route("/v1/models/{model_id:path}", models, methods=["GET"]),
         Route("/health", HealthEndpoint(), methods=["GET"]),

@@ -28,7 +28,7 @@ class Services:
     readiness: Readiness
     meter: Meter
     clock: Clock
-    settings: HttpSettings = HttpSettings()
+    settings: HttpSettings
     api_keys: tuple[str, ...] = ()
     access_log: bool = True
     refresh_stats: Callable[[], Awaitable[None]] = _nothing_to_refresh

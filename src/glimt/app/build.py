@@ -1,4 +1,4 @@
-"""From a configuration to a running house: every object is made and joined here, and nowhere else."""
+"""From a configuration to a running house: every object is made and joined here, nowhere else."""
 
 from typing import Any
 

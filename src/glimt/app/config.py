@@ -128,7 +128,7 @@ def _read(path: Path | None, home: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not TOML: {error}.") from error
 
 
-def _put(document: dict[str, Any], name: str, value: Any) -> None:
+def _put(document: dict[str, Any], name: str, value: object) -> None:
     *sections, key = name.split(".")
     for section in sections:
         inner: Any = document.setdefault(section, {})
@@ -138,7 +138,7 @@ def _put(document: dict[str, Any], name: str, value: Any) -> None:
     document[key] = value
 
 
-def _listed(value: str) -> Any:
+def _listed(value: str) -> object:
     """A list is written as JSON in a variable: '["a", "b"]'."""
     if value.startswith(("[", "{")):
         try:

@@ -2,11 +2,14 @@
 
 import errno
 import socket
+from typing import Final
 
-from glimt.app.config import Config
+from glimt.app.config import Config, ConfigError
+
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where to call, not to listen
 
 
-class ListenError(Exception):
+class ListenError(ConfigError):
     """The address cannot be listened on; the message says what to change."""
 
 
@@ -30,14 +33,16 @@ def bind(config: Config) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ListenError(_explained(error, host, port)) from error
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003  its only parameter
     return listener
 
 
 def address_of(listener: socket.socket) -> str:
     """The URL to call; a socket that takes calls at any address is called on this machine."""
+    host: str
+    port: int
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  where to call
+    host = _ANY.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -146,16 +146,16 @@ class LocalModel:
                 lambda: resolve(settings.model, settings.revision, self._home, self._downloading)
             )
             self._runtime_dir = Path(tempfile.mkdtemp(prefix="glimt-"))
-            self._engine = Engine(
+            engine = self._engine = Engine(
                 settings,
                 model_path=folder,
                 runtime_dir=self._runtime_dir,
                 logger=self._logger,
                 drain_s=_WORKER_DRAIN_S,
             )
-            await self._engine.start()
-            provider = await _in_thread(lambda: self._provider(self._engine, folder))
-            info = await self._engine.ready()
+            await engine.start()
+            provider = await _in_thread(lambda: self._provider(engine, folder))
+            info = await engine.ready()
         except (CheckpointError, UnsupportedTokenizer, TemplateError) as error:
             raise LoadError(str(error)) from error
         except GlimtError as error:
@@ -163,7 +163,7 @@ class LocalModel:
         self._registry.add(provider)
         return info
 
-    def _provider(self, engine: Any, folder: Path) -> LocalProvider:
+    def _provider(self, engine: Engine, folder: Path) -> LocalProvider:
         return LocalProvider.load(
             engine,
             folder,

@@ -1,4 +1,4 @@
-"""What the person who starts a server sees until it is ready: a bar on a terminal, lines elsewhere."""
+"""What is seen until the server is ready: a bar on a terminal, lines elsewhere."""
 
 import asyncio
 import sys

@@ -10,7 +10,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Final
 
 import structlog
@@ -18,8 +18,9 @@ import uvicorn
 import uvloop
 
 from glimt import __version__
+from glimt.api.edge import Edge
 from glimt.app.build import House
-from glimt.app.config import Config
+from glimt.app.config import Config, ConfigError
 from glimt.app.listen import ListenError, address_of, bind
 from glimt.app.local import LoadError
 from glimt.app.log import configure_logging
@@ -31,7 +32,7 @@ _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 2048
 
 
-class ServeError(Exception):
+class ServeError(ConfigError):
     """The server cannot run; the message says why and what to change."""
 
 
@@ -55,7 +56,7 @@ def serve(config: Config) -> None:
 
 async def _serve(config: Config, listener: socket.socket) -> None:
     house = House(config)
-    server = HttpServer(house, drain_s=config.drain_s)
+    server = HttpServer(house.app, drain_s=config.drain_s)
     stop = asyncio.Event()
     _on_signals(stop, server)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="glimt-serve")
@@ -80,10 +81,10 @@ async def _serve(config: Config, listener: socket.socket) -> None:
 class HttpServer(uvicorn.Server):
     """uvicorn, with our signals: its own would end the process before the engine is closed."""
 
-    def __init__(self, house: House, *, drain_s: float) -> None:
+    def __init__(self, app: Edge, *, drain_s: float) -> None:
         super().__init__(
             uvicorn.Config(
-                house.app,  # pyright: ignore[reportArgumentType]
+                app,
                 http="httptools",
                 loop="uvloop",
                 ws="none",
@@ -98,7 +99,7 @@ class HttpServer(uvicorn.Server):
         )
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Leave them to `_on_signals`."""
         yield
 

@@ -1,4 +1,4 @@
-"""Several streams, read as one: whatever comes first, with the number of the stream it came from."""
+"""Several streams, read as one: whatever comes first, with the number of its stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

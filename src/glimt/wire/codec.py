@@ -4,7 +4,7 @@ Knows `core` and no format. A format lives in its own folder and is found by `gl
 """
 
 import re
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -105,7 +105,7 @@ def client_warnings(warnings: tuple[str, ...], names: dict[str, str]) -> list[st
     return translated
 
 
-def json_object(value: Any) -> bytes:
+def json_object(value: object) -> bytes:
     """Compact JSON."""
     return _ENCODER.encode(value)
 

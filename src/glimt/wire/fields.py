@@ -7,7 +7,7 @@ may be written as `1024.0`, as some clients do.
 
 import functools
 import re
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -15,7 +15,12 @@ from glimt.core.errors import InvalidRequest
 from glimt.wire.unknown import leave_out_unknown
 
 T = TypeVar("T")
+N = TypeVar("N", int, float)
 S = TypeVar("S", bound=msgspec.Struct)
+
+ANYTHING: Final = cast("type[object]", Any)
+INT_OR_FLOAT: Final = cast("type[float]", int | float)
+"""Unions are types to msgspec, if not to a type checker."""
 
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL: Final = b"null"
@@ -33,7 +38,7 @@ _KINDS: Final = {
 
 
 @functools.cache
-def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """One decoder for each type, made when it is first needed."""
     return msgspec.json.Decoder(kind)
 
@@ -73,7 +78,7 @@ class Fields:
 
     def integer(self, name: str, low: int | None = None, high: int | None = None) -> int | None:
         """A whole number between `low` and `high`, both included."""
-        value = self.take(name, int | float)  # pyright: ignore[reportArgumentType]
+        value = self.take(name, INT_OR_FLOAT)
         if value is None:
             return None
         return _in_range(whole(value, name), low, high, name)
@@ -102,7 +107,7 @@ class Fields:
 
     def rest(self) -> dict[str, Any]:
         """What nobody took, nulls left out."""
-        left = {name: decode_as(raw, Any, name) for name, raw in self._raw.items()}
+        left = {name: decode_as(raw, ANYTHING, name) for name, raw in self._raw.items()}
         return {name: value for name, value in left.items() if value is not None}
 
 
@@ -114,7 +119,7 @@ def decode_as(raw: msgspec.Raw | bytes, kind: type[T], path: str) -> T:
         raise explain(error, path) from None
 
 
-def convert_as(value: Any, kind: type[T], path: str) -> T:
+def convert_as(value: object, kind: type[T], path: str) -> T:
     """The same for a value that is decoded already."""
     try:
         return msgspec.convert(value, kind)
@@ -154,9 +159,8 @@ def _is_null(raw: msgspec.Raw) -> bool:
     return len(view) == len(_NULL) and bytes(view) == _NULL
 
 
-def _in_range(value: T, low: Any, high: Any, path: str) -> T:
-    number: Any = value
-    if (low is not None and number < low) or (high is not None and number > high):
+def _in_range(value: N, low: float | None, high: float | None, path: str) -> N:
+    if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"between {low} and {high}"
         raise InvalidRequest(f"{path} must be {bounds}, not {value}.", param=path)
     return value

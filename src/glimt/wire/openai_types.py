@@ -1,4 +1,4 @@
-"""Shapes that OpenAI's chat and text completions share: usage, errors, and how core maps to them."""
+"""Shapes that OpenAI's chat and text completions share, and how core maps to them."""
 
 import msgspec
 

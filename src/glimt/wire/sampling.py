@@ -4,7 +4,7 @@ Ranges are OpenAI's. Knows no messages and no events.
 Reference: https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Final
+from typing import Final, cast
 
 from glimt.core.errors import InvalidRequest
 from glimt.core.request import Sampling, ServiceClass
@@ -25,6 +25,8 @@ _SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
     "fast": "priority",
     "scale": "priority",
 }
+
+_STOPS: Final = cast("type[str | list[str]]", str | list[str])
 
 
 def read_sampling(fields: Fields, *, names: dict[str, str], top_logprobs: int | None) -> Sampling:
@@ -141,7 +143,7 @@ def _logit_bias(fields: Fields) -> dict[int, float]:
 
 
 def _stop(fields: Fields) -> tuple[str, ...]:
-    given = fields.take("stop", str | list[str])  # pyright: ignore[reportArgumentType]
+    given = fields.take("stop", _STOPS)
     if given is None:
         return ()
     stops = (given,) if isinstance(given, str) else tuple(given)

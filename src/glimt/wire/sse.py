@@ -1,4 +1,6 @@
-"""Server-sent events, both ways: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""Server-sent events, both ways.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 Knows framing alone; what an event's data means is the business of a codec. The decoder takes bytes
 cut anywhere, inside a line ending or a character too, and gives the same events for any cut.

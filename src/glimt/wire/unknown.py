@@ -12,7 +12,7 @@ from typing import Any, cast
 import msgspec
 
 
-def leave_out_unknown(value: Any, kind: Any, path: str) -> list[str]:
+def leave_out_unknown(value: object, kind: object, path: str) -> list[str]:
     """Remove from a decoded document, in place, what its shape `kind` has no field for.
 
     Returns the paths of what was removed. Where a value is not of its declared kind at all it is
@@ -35,12 +35,12 @@ def leave_out_unknown(value: Any, kind: Any, path: str) -> list[str]:
     return removed
 
 
-def _members(kind: Any) -> tuple[Any, ...]:
+def _members(kind: object) -> tuple[Any, ...]:
     is_union = typing.get_origin(kind) in (types.UnionType, typing.Union)
     return typing.get_args(kind) if is_union else (kind,)
 
 
-def _structs(kind: Any) -> list[type[msgspec.Struct]]:
+def _structs(kind: object) -> list[type[msgspec.Struct]]:
     return [
         member
         for member in _members(kind)
@@ -48,7 +48,7 @@ def _structs(kind: Any) -> list[type[msgspec.Struct]]:
     ]
 
 
-def _elements(kind: Any) -> list[Any]:
+def _elements(kind: object) -> list[Any]:
     return [
         typing.get_args(member)[0] for member in _members(kind) if typing.get_origin(member) is list
     ]

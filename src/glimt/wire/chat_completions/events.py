@@ -115,7 +115,7 @@ class ChunkEncoder:
         self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
         self._held: types.ChunkChoice | None = None
 
-    def encode(self, event: Event) -> bytes:
+    def encode(self, event: Event) -> bytes:  # noqa: PLR0911  one for each kind
         """The chunks for an event; usually one."""
         match event:
             case TextDelta():

@@ -173,7 +173,7 @@ def content_parts(content: Content, path: str) -> list[Part]:
     ]
 
 
-def _content_part(part: ContentPart, path: str) -> Part:
+def _content_part(part: ContentPart, path: str) -> Part:  # noqa: PLR0911  one for each kind
     match part.type:
         case "text" | "input_text" | "output_text" if part.text is not None:
             return TextPart(part.text)

@@ -5,7 +5,7 @@ OpenRouter and vLLM that clients of GLM models send. Fields that nobody here kno
 `Request.extensions`, for a provider that may; whoever ignores them says so in a warning.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from glimt.wire.chat_completions.messages import read_messages
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
 from glimt.wire.codec import Call
-from glimt.wire.fields import Fields
+from glimt.wire.fields import ANYTHING, Fields
 from glimt.wire.sampling import (
     MAX_TOP_LOGPROBS,
     read_num_choices,
@@ -114,7 +114,7 @@ def _refuse(fields: Fields) -> None:
     for name, advice in _REFUSED.items():
         if fields.has(name):
             if fields.peek(name) in (b"false", b"0"):
-                fields.take(name, Any)
+                fields.take(name, ANYTHING)
                 continue
             raise UnsupportedParameter(f"{name} is not supported: {advice}.", param=name)
     modalities = fields.take("modalities", list[str]) or []
@@ -126,7 +126,7 @@ def _refuse(fields: Fields) -> None:
 
 def _ignore(fields: Fields, warnings: list[str]) -> None:
     for name, instead in _IGNORED.items():
-        if fields.take(name, Any) is not None:
+        if fields.take(name, ANYTHING) is not None:
             warnings.append(f"{name} was not honoured: {instead}")
     if fields.flag("store"):
         warnings.append("store was not honoured: answers are not kept")

@@ -48,7 +48,7 @@ class _Wishes:
         self._names = names
         self._values: dict[str, Any] = {}
 
-    def add(self, kind: str, value: Any, spelling: str) -> None:
+    def add(self, kind: str, value: object, spelling: str) -> None:
         """`None` is no wish."""
         if value is None:
             return
@@ -82,7 +82,7 @@ class _Wishes:
         if number < 0:
             raise InvalidRequest(f"{spelling} must be at least 0.", param=spelling)
         if number == 0:
-            self.add("enabled", False, spelling)
+            self.add("enabled", value=False, spelling=spelling)
         else:
             self.add("budget_tokens", number, spelling)
 

@@ -4,7 +4,7 @@ Functions alone: tools that the server itself would have to run are refused by n
 """
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.request import Tool, ToolChoice
@@ -12,6 +12,7 @@ from glimt.wire.chat_completions.types import Function
 from glimt.wire.fields import Fields, convert_as
 
 MAX_TOOLS: Final = 512
+_CHOICE: Final = cast("type[str | dict[str, Any]]", str | dict[str, Any])
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
@@ -55,7 +56,7 @@ def _tool(raw: dict[str, Any], path: str) -> Tool:
 
 def read_tool_choice(fields: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
     """`tool_choice`: a word, one function, or a list of allowed ones."""
-    given = fields.take("tool_choice", str | dict[str, Any])  # pyright: ignore[reportArgumentType]
+    given = fields.take("tool_choice", _CHOICE)
     choice = _choice(given)
     if choice.mode == "required" and not tools:
         raise InvalidRequest(
@@ -70,7 +71,7 @@ def read_tool_choice(fields: Fields, tools: tuple[Tool, ...]) -> ToolChoice:
     return choice
 
 
-def _choice(given: str | dict[str, Any] | None) -> ToolChoice:
+def _choice(given: str | dict[str, Any] | None) -> ToolChoice:  # noqa: PLR0911  one for each
     match given:
         case None | "auto":
             return ToolChoice()
@@ -97,7 +98,7 @@ def _choice(given: str | dict[str, Any] | None) -> ToolChoice:
             )
 
 
-def _allowed(mode: Any, tools: list[Any]) -> ToolChoice:
+def _allowed(mode: object, tools: list[Any]) -> ToolChoice:
     names: list[str] = []
     for index, tool in enumerate(tools):
         match tool:

@@ -1,8 +1,8 @@
 """The shapes of OpenAI's chat completions, with what GLM servers add to them.
 
 https://platform.openai.com/docs/api-reference/chat. Shapes only: meaning is given to requests in
-`messages` and `request`, to responses in `events`. Request shapes refuse unknown fields, so that the
-reader learns about them; it then leaves them out and says so.
+`messages` and `request`, to responses in `events`. Request shapes refuse unknown fields, so that
+the reader learns about them; it then leaves them out and says so.
 """
 
 from typing import Any
@@ -196,7 +196,7 @@ class Delta(msgspec.Struct):
     """What is new in a chunk."""
 
     role: str | msgspec.UnsetType = msgspec.UNSET
-    content: str | None | msgspec.UnsetType = msgspec.UNSET
+    content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     tool_calls: list[ToolCallDelta] | msgspec.UnsetType = msgspec.UNSET
 
