@@ -25,6 +25,10 @@ class Batch:
         wanted: [D] int64, the tokens whose logits are asked for, in the order of the answer.
         num_decodes: How many sequences, from the first, have exactly one new token.
         num_latent: How many sequences, from the first, attend to latents; the others expand them.
+        decode_pages: [num_decodes * P'] int64, the page table of the decodes alone, no wider than
+            the longest of them needs, row after row.
+        decode_mask: [num_decodes, 1, P' * PAGE_SIZE] in the model's dtype, added to their scores:
+            0 where there is a key, minus infinity where the last page is not full or is padding.
     """
 
     tokens: Tensor
@@ -36,6 +40,8 @@ class Batch:
     wanted: Tensor
     num_decodes: int
     num_latent: int
+    decode_pages: Tensor
+    decode_mask: Tensor
 
     @property
     def num_latent_tokens(self) -> int:

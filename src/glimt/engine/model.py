@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
@@ -63,7 +62,7 @@ class Model:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for rows of `forward`: [N, H] → [N, V] fp32."""
-        return functional.linear(hidden, self.weights.head).float()
+        return self.kernels.linear(hidden, self.weights.head).float()
 
     def predict(self, hidden: Tensor, batch: Batch, pool: Tensor) -> Tensor:
         """The prediction layer: states from which the token after the next one is guessed.
@@ -85,14 +84,14 @@ class Model:
             weights.embedding[batch.tokens], weights.embedding_norm, eps
         )
         state = self.kernels.rms_norm(hidden, weights.hidden_norm, eps)
-        joined = functional.linear(torch.cat((embedded, state), dim=-1), weights.join)
+        joined = self.kernels.linear(torch.cat((embedded, state), dim=-1), weights.join)
         return self._run([weights.layer], weights.head_norm, joined, batch, pool)
 
     def prediction_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for rows of `predict`: [N, H] → [N, V] fp32."""
         if self.weights.prediction is None:
             raise ValueError("this checkpoint has no prediction layer")
-        return functional.linear(hidden, self.weights.prediction.head).float()
+        return self.kernels.linear(hidden, self.weights.prediction.head).float()
 
     def _run(
         self, layers: list[Layer], last_norm: Tensor, hidden: Tensor, batch: Batch, pool: Tensor
@@ -127,12 +126,17 @@ class Model:
         """
         config, kernels = self.config, self.kernels
         rank, scale = config.kv_lora_rank, config.attention_scale
-        down = functional.linear(hidden, weights.down)
-        query_latent, rows = down.split((config.q_lora_rank, config.cache_width), dim=-1)
+        down = kernels.linear(hidden, weights.down)
+        query_latent, rows = down.split((config.q_lora_rank, config.cache_width), dim=1)
         query_latent = kernels.rms_norm(query_latent, weights.q_norm, config.latent_norm_eps)
-        latent = kernels.rms_norm(rows[:, :rank], weights.kv_norm, config.latent_norm_eps)
-        kernels.rotate(rows[:, rank:], rotations)
-        kernels.write_cache(pool, torch.cat((latent, rows[:, rank:]), dim=-1), batch.slots)
+        kernels.store(
+            pool,
+            rows,
+            norm=weights.kv_norm,
+            eps=config.latent_norm_eps,
+            rotations=rotations,
+            slots=batch.slots,
+        )
 
         num_latent, results = batch.num_latent_tokens, list[Tensor]()
         if num_latent:
@@ -144,13 +148,13 @@ class Model:
             latents, turns = query_latent[num_latent:], rotations[num_latent:]
             queries = self._plain_queries(weights, latents, turns)
             found = kernels.expanded_attention(queries, pool, batch, weights.kv_b, scale=scale)
-            results.append(functional.linear(found.flatten(1), weights.out))
+            results.append(self.kernels.linear(found.flatten(1), weights.out))
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _plain_queries(self, weights: Attention, latent: Tensor, rotations: Tensor) -> Tensor:
         """[N, q_rank] → [N, heads, nope + rope], rotated."""
         config = self.config
-        queries = functional.linear(latent, weights.q_b)
+        queries = self.kernels.linear(latent, weights.q_b)
         queries = queries.view(-1, config.num_heads, config.qk_head_dim)
         self.kernels.rotate(queries[..., config.qk_nope_head_dim :], rotations)
         return queries
@@ -161,7 +165,7 @@ class Model:
         """[N, q_rank] → [N, heads, rank + rope]: queries that meet cached rows as they are."""
         config, absorbed = self.config, self._absorbed[index]
         if absorbed is not None:
-            queries = functional.linear(latent, absorbed.queries)
+            queries = self.kernels.linear(latent, absorbed.queries)
             queries = queries.view(-1, config.num_heads, config.cache_width)
             self.kernels.rotate(queries[..., config.kv_lora_rank :], rotations)
             return queries
@@ -175,10 +179,10 @@ class Model:
         """[N, heads, rank] → [N, H]: values and output projection, after the attention."""
         absorbed = self._absorbed[index]
         if absorbed is not None:
-            return functional.linear(found.flatten(1), absorbed.out)
+            return self.kernels.linear(found.flatten(1), absorbed.out)
         to_values = weights.kv_b[:, self.config.qk_nope_head_dim :].mT
         values = torch.bmm(found.transpose(0, 1), to_values).transpose(0, 1)
-        return functional.linear(values.flatten(1), weights.out)
+        return self.kernels.linear(values.flatten(1), weights.out)
 
     def _feed_forward(self, weights: Dense | Mixture, hidden: Tensor) -> Tensor:
         """The dense block, or each token's experts: [T, H] → [T, H]."""
@@ -190,7 +194,12 @@ class Model:
                     hidden, weights.router, weights.bias, self.config
                 )
                 return self.kernels.experts(
-                    hidden, weights.gate_up, weights.down, chosen, shares
+                    hidden,
+                    weights.gate_up,
+                    weights.down,
+                    chosen=chosen,
+                    shares=shares,
+                    num_shared=self.config.num_shared_experts,
                 )
 
 

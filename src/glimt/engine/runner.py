@@ -17,7 +17,8 @@ from torch import Tensor
 from glimt.engine.batch import Batch
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import GenerationDefaults, ModelConfig
-from glimt.engine.kernels import reference
+from glimt.engine.kernels import Kernels, reference
+from glimt.engine.kernels.cpu import CpuKernels
 from glimt.engine.loading import load_weights
 from glimt.engine.messages import EngineInfo, LoadProgress, SamplingParams
 from glimt.engine.model import Model
@@ -68,7 +69,8 @@ class Runner:
             torch.set_num_threads(settings.threads)
         weights = _read_weights(settings, path, config, device, report)
         with torch.inference_mode():
-            model = Model(config, weights, reference)
+            kernels: Kernels = CpuKernels() if device.type == "cpu" else reference
+            model = Model(config, weights, kernels)
             pool = _allocate_pool(model, settings, device)
         runner = cls(model, pool, settings)
         runner.stop_token_ids = GenerationDefaults.load(path).stop_token_ids
@@ -119,8 +121,12 @@ class Runner:
         contexts = tuple(entry.start + entry.count for entry in entries)
         num_decodes = sum(count == 1 for count in counts)
         last_rows = {index: starts[place + 1] - 1 for place, index in enumerate(order)}
-        page_table = _page_table([entry.sequence.pages for entry in entries], contexts)
         device = self.pool.device
+        pages = [entry.sequence.pages for entry in entries]
+        page_table = _page_table(pages, contexts)
+        decode_pages = page_table
+        if num_decodes < len(entries):
+            decode_pages = _page_table(pages[:num_decodes], contexts[:num_decodes])
         return Batch(
             tokens=torch.tensor(_tokens(entries), device=device),
             positions=torch.tensor(_positions(entries), device=device),
@@ -135,7 +141,15 @@ class Runner:
             ),
             num_decodes=num_decodes,
             num_latent=sum(count < self.expansion_threshold for count in counts),
+            decode_pages=decode_pages.flatten().to(device),
+            decode_mask=self._decode_mask(contexts[:num_decodes], decode_pages.shape[1]),
         )
+
+    def _decode_mask(self, contexts: Collection[int], num_pages: int) -> Tensor:
+        places = torch.arange(num_pages * PAGE_SIZE)
+        beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
+        mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
+        return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
 
     def _kind(self, count: int) -> int:
         return 0 if count == 1 else 1 if count < self.expansion_threshold else 2
@@ -172,11 +186,11 @@ def _slots(entries: Collection[Scheduled]) -> list[int]:
 def _page_table(pages: Collection[list[int]], contexts: Collection[int]) -> Tensor:
     """[sequences, most pages], no wider than the longest context."""
     widths = [-(-context // PAGE_SIZE) for context in contexts]
-    widest = max(widths)
+    widest = max(widths, default=0)
     rows = [
         owned[:width] + [0] * (widest - width) for owned, width in zip(pages, widths, strict=True)
     ]
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.int64).view(len(rows), widest)
 
 
 def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:

@@ -1,7 +1,7 @@
 """The operations of the model, in versions that agree.
 
-`reference` defines them in plain torch; `cpu` is the same, faster. A module with these functions
-is a set of kernels.
+`reference` defines them in plain torch; `cpu` is the same, faster there. A module with these
+functions is a set of kernels, and so is an object with these methods.
 """
 
 from typing import Protocol
@@ -13,7 +13,9 @@ from glimt.engine.config import ModelConfig
 
 
 class Kernels(Protocol):
-    """What the model asks of a kernel module; `reference` documents each."""
+    """What the model asks of its kernels; `reference` documents each."""
+
+    def linear(self, values: Tensor, weight: Tensor) -> Tensor: ...
 
     def rms_norm(self, values: Tensor, weight: Tensor, eps: float) -> Tensor: ...
 
@@ -23,7 +25,16 @@ class Kernels(Protocol):
 
     def rotate(self, values: Tensor, rotations: Tensor) -> None: ...
 
-    def write_cache(self, pool: Tensor, rows: Tensor, slots: Tensor) -> None: ...
+    def store(
+        self,
+        pool: Tensor,
+        rows: Tensor,
+        *,
+        norm: Tensor,
+        eps: float,
+        rotations: Tensor,
+        slots: Tensor,
+    ) -> None: ...
 
     def latent_attention(
         self, queries: Tensor, pool: Tensor, batch: Batch, *, rank: int, scale: float
@@ -37,8 +48,15 @@ class Kernels(Protocol):
         self, hidden: Tensor, router: Tensor, bias: Tensor, config: ModelConfig
     ) -> tuple[Tensor, Tensor]: ...
 
-    def experts(
-        self, hidden: Tensor, gate_up: Tensor, down: Tensor, chosen: Tensor, weights: Tensor
-    ) -> Tensor: ...
-
     def feed_forward(self, hidden: Tensor, gate_up: Tensor, down: Tensor) -> Tensor: ...
+
+    def experts(
+        self,
+        hidden: Tensor,
+        gate_up: Tensor,
+        down: Tensor,
+        *,
+        chosen: Tensor,
+        shares: Tensor,
+        num_shared: int,
+    ) -> Tensor: ...

@@ -12,6 +12,11 @@ from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
 
 
+def linear(values: Tensor, weight: Tensor) -> Tensor:
+    """[T, K] with [N, K] → [T, N]."""
+    return functional.linear(values, weight)
+
+
 def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Normalise the last dimension in fp32, return to the input's dtype, then scale.
 
@@ -28,7 +33,10 @@ def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
 def add_rms_norm(
     values: Tensor, residual: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """Add to the residual stream and normalise the sum: (normed, new residual)."""
+    """Add to the residual stream and normalise the sum: (normed, new residual).
+
+    `residual` may be overwritten.
+    """
     total = values + residual
     return rms_norm(total, weight, eps), total
 
@@ -54,15 +62,29 @@ def rotate(values: Tensor, rotations: Tensor) -> None:
     values.copy_(turned.flatten(-2))
 
 
-def write_cache(pool: Tensor, rows: Tensor, slots: Tensor) -> None:
-    """Store rows in one layer of the pool.
+def store(
+    pool: Tensor,
+    rows: Tensor,
+    *,
+    norm: Tensor,
+    eps: float,
+    rotations: Tensor,
+    slots: Tensor,
+) -> None:
+    """Put new rows into one layer of the cache: the latent normalised, the key rotated.
 
     Args:
-        pool: [pages, PAGE_SIZE, width].
-        rows: [T, width].
+        pool: [pages, PAGE_SIZE, rank + rope].
+        rows: [T, rank + rope]; may be overwritten.
+        norm: [rank], weight of the latent's norm.
+        eps: Of the latent's norm.
+        rotations: [T, rope / 2, 2].
         slots: [T], page * PAGE_SIZE + offset.
     """
-    pool.view(-1, pool.shape[-1])[slots] = rows
+    rank = len(norm)
+    key = rows[:, rank:].clone()
+    rotate(key, rotations)
+    pool.view(-1, pool.shape[-1])[slots] = torch.cat((rms_norm(rows[:, :rank], norm, eps), key), -1)
 
 
 def latent_attention(
@@ -84,7 +106,7 @@ def latent_attention(
         start, end = batch.query_starts[index : index + 2]
         rows = _context(pool, batch, index)
         scores = torch.einsum("thw,cw->htc", queries[start:end].float(), rows.float()) * scale
-        scores = scores.masked_fill(~_causal(end - start, len(rows), pool.device), -torch.inf)
+        scores = scores.masked_fill(~causal(end - start, len(rows), pool.device), -torch.inf)
         shares = scores.softmax(-1).to(queries.dtype)
         results.append(torch.einsum("htc,cr->thr", shares, rows[:, :rank]))
     return torch.cat(results)
@@ -114,7 +136,7 @@ def expanded_attention(
         shared = rows[:, rank:].expand(num_heads, -1, -1)
         keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
         scores = torch.einsum("thd,hcd->htc", queries[start:end].float(), keys.float()) * scale
-        scores = scores.masked_fill(~_causal(end - start, len(rows), pool.device), -torch.inf)
+        scores = scores.masked_fill(~causal(end - start, len(rows), pool.device), -torch.inf)
         shares = scores.softmax(-1).to(queries.dtype)
         results.append(torch.einsum("htc,hcv->thv", shares, expanded[..., num_plain:]))
     return torch.cat(results)
@@ -125,7 +147,7 @@ def _context(pool: Tensor, batch: Batch, index: int) -> Tensor:
     return pool[batch.page_table[index]].flatten(0, 1)[: batch.context_lengths[index]]
 
 
-def _causal(num_queries: int, context: int, device: torch.device) -> Tensor:
+def causal(num_queries: int, context: int, device: torch.device) -> Tensor:
     """[num_queries, context]: whether a query may see a key; the last query sees everything."""
     places = torch.arange(context - num_queries, context, device=device)
     return torch.arange(context, device=device) <= places[:, None]
@@ -134,7 +156,7 @@ def _causal(num_queries: int, context: int, device: torch.device) -> Tensor:
 def route(
     hidden: Tensor, router: Tensor, bias: Tensor, config: ModelConfig
 ) -> tuple[Tensor, Tensor]:
-    """Choose experts by biased sigmoid scores; the bias steers the choice and never the weight.
+    """Choose experts by biased sigmoid scores; the bias steers the choice, never the share.
 
     Args:
         hidden: [T, H].
@@ -142,8 +164,7 @@ def route(
         bias: [E] fp32; it may dwarf the scores, so scores and choice are kept apart, both in fp32.
 
     Returns:
-        Expert numbers [T, top + shared] int64 and their weights, fp32. The shared experts follow
-        the routed ones in number and in column, with weight 1.
+        Expert numbers [T, top] int64 and their shares in the result, [T, top] fp32.
     """
     scores = functional.linear(hidden.float(), router).sigmoid()
     choice = scores + bias
@@ -154,35 +175,43 @@ def route(
         closed = torch.ones_like(strength, dtype=torch.bool).scatter(1, best, value=False)
         choice = grouped.masked_fill(closed[..., None], -torch.inf).flatten(1)
     chosen = choice.topk(config.num_experts_per_token, dim=-1, sorted=False).indices
-    weights = scores.gather(1, chosen)
+    shares = scores.gather(1, chosen)
     if config.normalize_expert_weights:
-        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-    weights = weights * config.routed_scaling_factor
-    shared = torch.arange(config.num_experts, config.num_experts + config.num_shared_experts)
-    shared = shared.to(chosen.device).expand(len(chosen), -1)
-    return torch.cat((chosen, shared), -1), torch.cat((weights, torch.ones_like(shared)), -1)
+        shares = shares / (shares.sum(-1, keepdim=True) + 1e-20)
+    return chosen, shares * config.routed_scaling_factor
 
 
 def experts(
-    hidden: Tensor, gate_up: Tensor, down: Tensor, chosen: Tensor, weights: Tensor
+    hidden: Tensor,
+    gate_up: Tensor,
+    down: Tensor,
+    *,
+    chosen: Tensor,
+    shares: Tensor,
+    num_shared: int,
 ) -> Tensor:
-    """The weighted sum over each token's experts of down(silu(gate) * up).
+    """The sum of each token's experts, routed ones by their share and shared ones fully.
 
     Args:
         hidden: [T, H].
-        gate_up: [N, 2 * I, H], the gate's rows first.
-        down: [N, H, I].
-        chosen: [T, K], expert numbers below N.
-        weights: [T, K] fp32.
+        gate_up: [E + num_shared, 2 * I, H], the gate's rows first.
+        down: [E + num_shared, H, I].
+        chosen: [T, top], expert numbers below E.
+        shares: [T, top] fp32.
 
     Returns:
         [T, H].
     """
     total = torch.zeros_like(hidden, dtype=torch.float32)
+    num_routed = len(gate_up) - num_shared
     for expert in range(len(gate_up)):
-        tokens, columns = torch.where(chosen == expert)
+        if expert < num_routed:
+            tokens, columns = torch.where(chosen == expert)
+            share = shares[tokens, columns, None]
+        else:
+            tokens, share = torch.arange(len(hidden), device=hidden.device), 1.0
         result = feed_forward(hidden[tokens], gate_up[expert], down[expert])
-        total.index_add_(0, tokens, result.float() * weights[tokens, columns, None])
+        total.index_add_(0, tokens, result.float() * share)
     return total.to(hidden.dtype)
 
 
