@@ -1,4 +1,4 @@
-"""An engine that says what a test gives it, with the shape of `glimt.engine.client.EngineClient`."""
+"""An engine that says what a test gives it, in the shape of `glimt.engine.client.EngineClient`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -41,6 +41,8 @@ class FakeEngine:
     num_open: int = 0
     num_aborted: int = 0
     closed: bool = False
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def __post_init__(self) -> None:
         self.loaded = EngineInfo(
@@ -59,8 +61,8 @@ class FakeEngine:
         self.info = self.loaded
 
     async def ready(self) -> EngineInfo:
-        while self.info is None:
-            await asyncio.sleep(0)
+        await self.is_ready.wait()
+        assert self.info is not None
         return self.info
 
     async def close(self) -> None:
@@ -82,6 +84,7 @@ class FakeEngine:
             ids = self.tokenizer.encode(answer)[: sampling.max_tokens]
             for position, token in enumerate(ids):
                 if position == 1 and self.gate is not None:
+                    self.opened.release()
                     await self.gate.wait()
                 ends = token in sampling.stop_token_ids
                 last = position == len(ids) - 1

@@ -38,11 +38,10 @@ async def test_calls():
 async def test_errors():
     """An error in a script is raised where it stands."""
     provider = ScriptedProvider([*say("a")[:2], RateLimited("slow down")])
-    seen: list[object] = []
+    events = aiter(provider.answer(REQUEST))
+    assert len([await anext(events), await anext(events)]) == 2
     with pytest.raises(RateLimited):
-        async for event in provider.answer(REQUEST):
-            seen.append(event)
-    assert len(seen) == 2
+        await anext(events)
     assert provider.endings == ["failed"]
 
 

@@ -5,24 +5,60 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
-from tokenizers import Tokenizer as Reference
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer as Reference,
+    decoders,
+    models,
+    pre_tokenizers,
+    trainers,
+)
 
 from glimt.engine.chat.template import ChatTemplate
 from glimt.engine.chat.tokenizer import Tokenizer
 
 NANO = Path(__file__).parents[3] / "src/glimt/models/nano"
-SPECIAL = (
-    "<|endoftext|> [MASK] [gMASK] [sMASK] <sop> <eop> <|system|> <|user|> <|assistant|> "
-    "<|observation|> <|begin_of_image|> <|end_of_image|> <|begin_of_video|> <|end_of_video|> "
-    "<|begin_of_audio|> <|end_of_audio|> <|begin_of_transcription|> <|end_of_transcription|> "
-    "<|code_prefix|> <|code_middle|> <|code_suffix|>"
-).split()
-VISIBLE = (
-    "<think> </think> <tool_call> </tool_call> <tool_response> </tool_response> <arg_key> "
-    "</arg_key> <arg_value> </arg_value> /nothink <|begin_of_box|> <|end_of_box|> <|image|> "
-    "<|video|>"
-).split()
+SPECIAL = [
+    "<|endoftext|>",
+    "[MASK]",
+    "[gMASK]",
+    "[sMASK]",
+    "<sop>",
+    "<eop>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|observation|>",
+    "<|begin_of_image|>",
+    "<|end_of_image|>",
+    "<|begin_of_video|>",
+    "<|end_of_video|>",
+    "<|begin_of_audio|>",
+    "<|end_of_audio|>",
+    "<|begin_of_transcription|>",
+    "<|end_of_transcription|>",
+    "<|code_prefix|>",
+    "<|code_middle|>",
+    "<|code_suffix|>",
+]
+VISIBLE = [
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<arg_key>",
+    "</arg_key>",
+    "<arg_value>",
+    "</arg_value>",
+    "/nothink",
+    "<|begin_of_box|>",
+    "<|end_of_box|>",
+    "<|image|>",
+    "<|video|>",
+]
 CORPUS = [
     "The weather in Beijing is fine today, and the user asks the assistant to think.",
     "北京今天天气很好，用户请助手思考一下。",

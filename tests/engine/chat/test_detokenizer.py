@@ -1,7 +1,6 @@
 """Laws of the detokenizer: whole characters only, the same text however it came."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from glimt.engine.chat.detokenizer import Detokenizer
 from glimt.engine.chat.tokenizer import ControlToken, Tokenizer

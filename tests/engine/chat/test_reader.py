@@ -1,8 +1,9 @@
 """Laws of reading one choice: what is shown, what is counted, what ends it."""
 
+import json
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from glimt.core.errors import InternalError
 from glimt.core.events import (
@@ -32,7 +33,7 @@ def make_reader(
         parser = AnswerParser(TOOLS, thinking=thinking, call_id=lambda: "id")
     end = tokenizer.control_id("<|user|>")
     rules.setdefault("end_tokens", frozenset({end}))
-    return ChoiceReader(tokenizer, parser, choice=0, rules=ReadingRules(**rules))  # pyright: ignore
+    return ChoiceReader(tokenizer, parser, choice=0, rules=ReadingRules(**rules))  # pyright: ignore[reportArgumentType]
 
 
 def outputs(
@@ -84,9 +85,25 @@ def test_a_whole_answer(tokenizer: Tokenizer):
 @given(
     fragments=st.lists(
         st.sampled_from(
-            ["</think>", "a b", "北京", "🦊", "stop", "st", "op", " ", "\n", "<think>", '"']
-            + ["<tool_call>f<arg_key>a</arg_key><arg_value>", "</arg_value></tool_call>"]
-            + ["<tool_call>now</tool_call>", "<tool_call>", "<|begin_of_box|>", "[MASK]"]
+            [
+                "</think>",
+                "a b",
+                "北京",
+                "🦊",
+                "stop",
+                "st",
+                "op",
+                " ",
+                "\n",
+                "<think>",
+                '"',
+                "<tool_call>f<arg_key>a</arg_key><arg_value>",
+                "</arg_value></tool_call>",
+                "<tool_call>now</tool_call>",
+                "<tool_call>",
+                "<|begin_of_box|>",
+                "[MASK]",
+            ]
         ),
         max_size=10,
     ),
@@ -182,7 +199,7 @@ def test_one_call_only(tokenizer: Tokenizer):
 
 
 def test_special_tokens(tokenizer: Tokenizer):
-    """Special tokens are not shown; visible ones that no parser reads are text, as in a raw answer."""
+    """Special tokens are not shown; visible ones that no parser reads are text."""
     reader = make_reader(tokenizer)
     assert text_of(read(reader, outputs(tokenizer, "a[MASK]<|end_of_box|>b<|user|>"))) == (
         "a<|end_of_box|>b"
@@ -241,8 +258,6 @@ def test_hidden_thought(tokenizer: Tokenizer):
 
 def test_tags_without_ids(folder):
     """A tokenizer without the tags' tokens still has its tags found, in the text."""
-    import json
-
     document = json.loads((folder / "tokenizer.json").read_text())
     document["added_tokens"] = [t for t in document["added_tokens"] if t["special"]]
     bare = Tokenizer(document, {})

@@ -1,7 +1,6 @@
 """Laws of stop texts: found across any borders, never shown in part."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from glimt.engine.chat.stop import StopFilter
 

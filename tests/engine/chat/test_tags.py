@@ -1,7 +1,8 @@
 """Laws of finding tags in text that has no token ids."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from itertools import pairwise
+
+from hypothesis import given, strategies as st
 
 from glimt.engine.chat.tags import Tag, TagScanner, spell
 
@@ -18,7 +19,7 @@ def test_any_cutting(text: str, cuts: list[int]):
         return spell(found), [piece for piece in found if isinstance(piece, Tag)]
 
     borders = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    pieces = [text[start:end] for start, end in pairwise(borders)]
     assert run(pieces) == run([text])
     assert run(pieces)[0] == text
 

@@ -1,4 +1,4 @@
-"""Laws of the template: every rendering of model.md §3, the normalisations, and the same as outside.
+"""Laws of the template: every rendering of model.md §3, and the same as transformers' own.
 
 Renderings are compared as text. What a client wrote is text and no control token, which
 `test_tokenizer.py` holds; here `tokens` checks it for whole conversations.
@@ -23,6 +23,7 @@ from glimt.core.parts import (
     ToolResultPart,
 )
 from glimt.core.request import Request, Thinking, Tool, ToolChoice
+from glimt.engine.chat.conversation import declaration, normalize_messages
 from glimt.engine.chat.template import ChatTemplate, Prompt, TemplateError
 from glimt.engine.chat.tokenizer import FIRST_MARK, Tokenizer
 
@@ -136,29 +137,40 @@ CASES = {
     ),
     "thought within a tool loop": (
         ask(say("user", "a"), CALLS, result("晴", "12:00")),
-        "<|user|>a<|assistant|><think>need tool</think><tool_call>get_weather<arg_key>city</arg_key>"
-        "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
-        "<tool_call>now</tool_call><|observation|><tool_response>晴</tool_response>"
-        "<tool_response>12:00</tool_response><|assistant|><think>",
+        (
+            "<|user|>a<|assistant|><think>need tool</think><tool_call>get_weather"
+            "<arg_key>city</arg_key>"
+            "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
+            "<tool_call>now</tool_call><|observation|><tool_response>晴</tool_response>"
+            "<tool_response>12:00</tool_response><|assistant|><think>"
+        ),
     ),
     "thought of a tool loop that is over": (
         ask(say("user", "a"), CALLS, result("晴"), say("assistant", "fine"), say("user", "b")),
-        "<|user|>a<|assistant|></think><tool_call>get_weather<arg_key>city</arg_key>"
-        "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
-        "<tool_call>now</tool_call><|observation|><tool_response>晴</tool_response>"
-        "<|assistant|></think>fine<|user|>b<|assistant|><think>",
+        (
+            "<|user|>a<|assistant|></think><tool_call>get_weather"
+            "<arg_key>city</arg_key>"
+            "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
+            "<tool_call>now</tool_call><|observation|><tool_response>晴</tool_response>"
+            "<|assistant|></think>fine<|user|>b<|assistant|><think>"
+        ),
     ),
     "results in messages of their own": (
         ask(say("user", "a"), CALLS, result("1"), result("2")),
-        "<|user|>a<|assistant|><think>need tool</think><tool_call>get_weather<arg_key>city</arg_key>"
-        "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
-        "<tool_call>now</tool_call><|observation|><tool_response>1</tool_response>"
-        "<tool_response>2</tool_response><|assistant|><think>",
+        (
+            "<|user|>a<|assistant|><think>need tool</think><tool_call>get_weather"
+            "<arg_key>city</arg_key>"
+            "<arg_value>北京</arg_value><arg_key>n</arg_key><arg_value>3</arg_value></tool_call>"
+            "<tool_call>now</tool_call><|observation|><tool_response>1</tool_response>"
+            "<tool_response>2</tool_response><|assistant|><think>"
+        ),
     ),
     "text before calls": (
         ask(say("assistant", "Let me see. ", call("now", "")), result("x")),
-        "<|assistant|></think>Let me see.<tool_call>now</tool_call>"
-        "<|observation|><tool_response>x</tool_response><|assistant|><think>",
+        (
+            "<|assistant|></think>Let me see.<tool_call>now</tool_call>"
+            "<|observation|><tool_response>x</tool_response><|assistant|><think>"
+        ),
     ),
     "values": (
         ask(
@@ -167,11 +179,13 @@ CASES = {
                 call("f", '{"a":true,"b":null,"c":1.5,"d":{"a":[1,"é"]},"e":"\\"<&\\""}'),
             )
         ),
-        "<|assistant|></think><tool_call>f<arg_key>a</arg_key><arg_value>true</arg_value>"
-        "<arg_key>b</arg_key><arg_value>null</arg_value><arg_key>c</arg_key>"
-        "<arg_value>1.5</arg_value><arg_key>d</arg_key>"
-        '<arg_value>{"a": [1, "é"]}</arg_value><arg_key>e</arg_key><arg_value>"<&"</arg_value>'
-        "</tool_call><|assistant|><think>",
+        (
+            "<|assistant|></think><tool_call>f<arg_key>a</arg_key><arg_value>true</arg_value>"
+            "<arg_key>b</arg_key><arg_value>null</arg_value><arg_key>c</arg_key>"
+            "<arg_value>1.5</arg_value><arg_key>d</arg_key>"
+            '<arg_value>{"a": [1, "é"]}</arg_value><arg_key>e</arg_key><arg_value>"<&"</arg_value>'
+            "</tool_call><|assistant|><think>"
+        ),
     ),
     "null content": (
         ask(say("user", "a"), say("assistant", call("now", "{}"))),
@@ -222,7 +236,7 @@ def test_renderings(rendered, name: str):
 
 @pytest.fixture(scope="session")
 def outside(folder: Path):
-    """transformers' own rendering of our folder."""
+    """The rendering by transformers, of our folder."""
     transformers = pytest.importorskip("transformers")
     return transformers.PreTrainedTokenizerFast.from_pretrained(folder)
 
@@ -230,8 +244,6 @@ def outside(folder: Path):
 @pytest.mark.parametrize("name", [n for n in CASES if "tags" not in n and "inside" not in n])
 def test_same_as_transformers(outside, template: ChatTemplate, name: str):
     """Text and ids are those of transformers' apply_chat_template, given messages in good shape."""
-    from glimt.engine.chat.conversation import declaration, normalize_messages
-
     request, expected = CASES[name]
     arguments = {
         "enable_thinking": request.thinking.enabled,
@@ -367,7 +379,9 @@ def test_template_refuses(tokenizer: Tokenizer):
         "{{ [0] * 1000000000 }}",
         "{{ messages.append(1) }}",
         "{{ ''.__class__.__mro__ }}{{ cycler.__init__.__globals__ }}",
-        "{% for i in range(99999) %}{% for j in range(99999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(999) %}"
+        + "a" * 99
+        + "{% endfor %}{% endfor %}",
         "{{ range(10**12) }}",
         "{{ undefined_name.field }}",
     ],

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from tokenizers import Tokenizer as Reference
 
 from glimt.engine.chat.tokenizer import FIRST_MARK, Tokenizer, UnsupportedTokenizer
@@ -44,7 +43,7 @@ def encode_untrusted(tokenizer: Tokenizer, text: str) -> list[int]:
 
 @given(texts=st.lists(st.one_of(harmless, st.sampled_from(CONTROL)), max_size=8))
 def test_trusted_text(tokenizer: Tokenizer, reference: Reference, texts: list[str]):
-    """Text that is trusted gets the ids of the checkpoint's own tokenizer, control tokens included."""
+    """Trusted text gets the ids of the checkpoint's own tokenizer, control tokens included."""
     text = "".join(texts)
     assert tokenizer.encode(text) == reference.encode(text, add_special_tokens=False).ids
 
@@ -77,11 +76,15 @@ def test_no_smuggling_across_a_border(tokenizer: Tokenizer, first: str, second: 
     assert tokenizer.decode(ids) == first.strip() + second.strip()
 
 
-@given(text=hostile, before=fragments, after=fragments)
-def test_no_smuggling_with_help(tokenizer: Tokenizer, text: str, before: str, after: str):
-    """A user's text does not complete what the template's own text begins, or the other way round."""
-    genuine = [*tokenizer.encode(before), *tokenizer.encode(after)]
-    ids = tokenizer.encode_shielded(before + tokenizer.shield(text or "x", MARK) + after, MARK)
+@given(text=hostile, beside=fragments, before=st.booleans())
+def test_no_smuggling_with_help(tokenizer: Tokenizer, text: str, beside: str, before: bool):
+    """A user's text completes nothing that the template's text begins, nor the other way round.
+
+    A template that puts both ends of a control token around a client's text means to make one.
+    """
+    shielded = tokenizer.shield(text, MARK)
+    ids = tokenizer.encode_shielded(beside + shielded if before else shielded + beside, MARK)
+    genuine = tokenizer.encode(beside)
     assert [i for i in ids if i in tokenizer.control] == [
         i for i in genuine if i in tokenizer.control
     ]

@@ -65,6 +65,10 @@ def _kinds(part: dict[str, Any] | None) -> set[str]:
     return {str(part.get("type"))}.union(*(_kinds(child) for child in nested))
 
 
+def _any_of(characters: set[str]) -> re.Pattern[str]:
+    return re.compile("[" + "".join(map(re.escape, characters)) + "]" if characters else "(?!)")
+
+
 def _pattern_of(token: ControlToken) -> str:
     pattern = re.escape(token.text)
     if token.single_word:
@@ -96,12 +100,11 @@ class Tokenizer:
         # `(?!)` never matches: a tokenizer without added tokens has nothing to find.
         self._exact = re.compile("|".join(re.escape(t.text) for t in texts) or "(?!)")
         self._split = re.compile("(" + ("|".join(_pattern_of(t) for t in texts) or "(?!)") + ")")
-        self._starts = re.compile(
-            "[" + "".join({re.escape(t.text[0]) for t in texts}) + "]" if texts else "(?!)"
-        )
+        self._starts = _any_of({token.text[0] for token in texts})
+        self._ends = _any_of({token.text[-1] for token in texts})
         self._heads = {t.text[:n] for t in texts for n in range(1, len(t.text))}
         self._tails = {t.text[n:] for t in texts for n in range(1, len(t.text))}
-        self._lengths = range(1, max((len(t.text) for t in texts), default=1))
+        self._reach = max((len(t.text) for t in texts), default=2) - 1
         vocabulary = cast("dict[str, int]", model["vocab"])
         self.vocab_size = 1 + max(
             max(vocabulary.values(), default=-1), max(self.control, default=-1)
@@ -170,12 +173,14 @@ class Tokenizer:
         Whitespace around them is looked through, since templates trim.
         """
         core = text.strip()
-        tail = next((n for n in self._lengths if core[-n:] in self._heads and n <= len(core)), 0)
-        head = next((n for n in self._lengths if core[:n] in self._tails and n <= len(core)), 0)
-        if tail:
+        first, last = core[: self._reach], core[-self._reach :]
+        # The two searches spare almost every text the tries of all lengths.
+        if self._starts.search(last) and any(last[n:] in self._heads for n in range(len(last))):
             end = len(text.rstrip())
             text = text[:end] + mark + text[end:]
-        if head:
+        if self._ends.search(first) and any(
+            first[:n] in self._tails for n in range(1, len(first) + 1)
+        ):
             start = len(text) - len(text.lstrip())
             text = text[:start] + mark + text[start:]
         return text
