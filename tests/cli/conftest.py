@@ -1,6 +1,7 @@
 """A chat server that answers by a script, on a real port, and a way to run the command line."""
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+
+from glimt.cli import main as cli
 
 
 @dataclass
@@ -110,30 +113,31 @@ def scripted_server() -> Iterator[ScriptedServer]:
 
 @dataclass(frozen=True)
 class Glimt:
-    """The command line as a person runs it: in a process of its own, with a home of its own."""
+    """The command line, with a home of its own; called, it runs in this process."""
 
     home: Path
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """The process's environment."""
+        """What a process of its own is to be started with."""
         kept = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         return kept | {"GLIMT_HOME": str(self.home), "TERM": "xterm"} | changes
 
     def __call__(
         self, *words: str, stdin: str = "", **changes: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "glimt.cli", *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self.environment(**changes),
-            timeout=60,
-            check=False,
-        )
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        for name, value in self.environment(**changes).items():
+            self.monkeypatch.setenv(name, value)
+        code = cli.main(words)
+        said = self.capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
 
 
 @pytest.fixture
-def glimt(tmp_path: Path) -> Glimt:
+def glimt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Glimt:
     """The command line."""
-    return Glimt(tmp_path)
+    return Glimt(tmp_path, monkeypatch, capsys)

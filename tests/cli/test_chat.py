@@ -1,5 +1,6 @@
 """`glimt chat` against a scripted server: through a pipe, and in a terminal."""
 
+import codecs
 import os
 import pty
 import select
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -23,7 +24,15 @@ TAKE_TERMINAL = (
 
 def test_a_pipe_gets_the_answer_alone(glimt, scripted_server) -> None:
     """Through a pipe stdout holds the answer and nothing else: no thinking, no styles."""
-    run = glimt("chat", "--url", scripted_server.url, stdin="hi\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "glimt.cli", "chat", "--url", scripted_server.url],
+        input="hi\n",
+        capture_output=True,
+        text=True,
+        env=glimt.environment(),
+        timeout=60,
+        check=False,
+    )
     assert (run.returncode, run.stdout, run.stderr) == (0, "Hello, 世界!\n", "")
     assert scripted_server.requests[0]["messages"] == [{"role": "user", "content": "hi"}]
     assert scripted_server.requests[0]["model"] == "scripted/one"
@@ -93,15 +102,18 @@ class Terminal:
     process: subprocess.Popen
     master: int
     seen: str = ""
+    decoder: codecs.IncrementalDecoder = field(
+        default_factory=codecs.getincrementaldecoder("utf-8")
+    )
 
-    def read_until(self, text: str, deadline_s: float = 30) -> str:
+    def read_until(self, text: str, deadline_s: float = 60) -> str:
         """Everything shown up to and with `text`, since the last call."""
         end = time.monotonic() + deadline_s
         while text not in self.seen:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.master], [], [], left)[0]:
                 pytest.fail(f"{text!r} did not come; so far: {self.seen!r}")
-            self.seen += os.read(self.master, 4096).decode()
+            self.seen += self.decoder.decode(os.read(self.master, 4096))
         shown, self.seen = self.seen.split(text, 1)
         return shown + text
 

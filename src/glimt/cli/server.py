@@ -17,7 +17,9 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import aiohttp
+import msgspec
 from rich.console import Console
+from rich.status import Status
 
 from glimt.app import config as settings
 from glimt.bench.client import base_url
@@ -57,23 +59,53 @@ async def running_server(url: str | None) -> AsyncGenerator[str]:
         yield base_url(url)
         return
     configured = configured_url()
-    if await _is_ready(configured):
-        yield base_url(configured)
+    if await _probe(configured) is None:
+        async with _started() as own:
+            yield base_url(own)
         return
-    async with _started() as own:
-        yield base_url(own)
+    with _spinner() as status:
+        await _until_ready(configured, status)
+    yield base_url(configured)
 
 
-async def _is_ready(url: str) -> bool:
+class _Answer(msgspec.Struct):
+    """The body of `/ready`; a server of another make may send anything."""
+
+    status: str = "ready"
+    message: str = ""
+
+
+async def _probe(url: str) -> _Answer | None:
+    """How a server's start stands; `None` when nobody answers."""
     timeout = aiohttp.ClientTimeout(total=_PROBE_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(f"{url}/ready") as response,
         ):
-            return response.status == 200
+            return msgspec.json.decode(await response.read(), type=_Answer)
     except (aiohttp.ClientError, TimeoutError):
-        return False
+        return None
+    except msgspec.DecodeError:
+        return _Answer()
+
+
+async def _until_ready(url: str, status: Status) -> None:
+    """Wait, and say what is waited for.
+
+    Raises:
+        CommandError: The server cannot become ready.
+    """
+    while (answer := await _probe(url)) is None or answer.status != "ready":
+        if answer is not None and answer.status in {"failed", "stopping"}:
+            raise CommandError(answer.message)
+        if answer is not None:
+            status.update(answer.message)
+        await asyncio.sleep(_POLL_S)
+
+
+def _spinner() -> Status:
+    return Console(stderr=True).status("Starting a server for this session …")
 
 
 @asynccontextmanager
@@ -92,14 +124,26 @@ async def _started() -> AsyncGenerator[str]:
         )
         signal.signal(signal.SIGTERM, _leave)
         try:
-            with Console(stderr=True).status("Starting a server for this session …"):
-                while not await _is_ready(url):
-                    if process.returncode is not None:
-                        raise CommandError(_obituary(Path(log.name)))
-                    await asyncio.sleep(_POLL_S)
+            with _spinner() as status:
+                await _ready_or_over(url, status, process, Path(log.name))
             yield url
         finally:
             await _stop(process)
+
+
+async def _ready_or_over(
+    url: str, status: Status, process: asyncio.subprocess.Process, log: Path
+) -> None:
+    ready = asyncio.ensure_future(_until_ready(url, status))
+    over = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.wait((ready, over), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            raise CommandError(_obituary(log))
+        ready.result()
+    finally:
+        ready.cancel()
+        over.cancel()
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
