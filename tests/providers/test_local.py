@@ -30,6 +30,7 @@ from glimt.core.parts import ImagePart, Message, TextPart
 from glimt.core.provider import Provider
 from glimt.core.request import JsonObjectFormat, Request, Sampling, Thinking, Tool, ToolChoice
 from glimt.engine.chat.tokenizer import Tokenizer
+from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.messages import Output
 from glimt.providers import local
 from glimt.providers.local import LocalProvider
@@ -97,6 +98,34 @@ async def test_order_of_events(make: Make):
     assert sum(isinstance(event, ReasoningDelta | TextDelta) for event in events) >= 4
 
 
+async def test_long_prompts_are_computed_once(make: Make):
+    """The choices after the first begin when it has its first token, if the prompt is long."""
+    gate = asyncio.Event()
+    provider, engine = make("a b</think>c<|user|>", context_length=10_000, gate=gate)
+    long = Message(role="user", parts=(TextPart("why " * 1000),))
+    events = provider.answer(ask(messages=(long,), num_choices=3))
+    async for event in events:
+        if isinstance(event, ReasoningDelta):
+            break
+        assert len(engine.submitted) == 1
+    gate.set()
+    answers = [event async for event in events if isinstance(event, ChoiceFinished)]
+    assert {event.choice for event in answers} == {0, 1, 2}
+    assert len(engine.submitted) == 3
+
+
+async def test_broken_files(make: Make, tmp_path: Path):
+    """A damaged file of the folder is named."""
+    provider, engine = make("a")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).write_bytes((NANO / name).read_bytes())
+    for text in ("{", "[]"):
+        (tmp_path / "generation_config.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"generation_config\.json"):
+            LocalProvider.load(engine, tmp_path, model_id="x")
+    assert provider.name
+
+
 async def test_times(make: Make):
     """Times are those of the injected clock."""
     provider, _ = make("a</think>b<|user|>")
@@ -105,7 +134,8 @@ async def test_times(make: Make):
     async for event in provider.answer(ask()):
         clock.advance(1.0)
         if isinstance(event, Finished):
-            assert event.timing.total_s == event.timing.prompt_s + event.timing.completion_s > 2
+            timing = event.timing
+            assert timing.total_s == timing.queue_s + timing.prompt_s + timing.completion_s > 2
 
 
 async def test_thinking_off(make: Make, tokenizer: Tokenizer):

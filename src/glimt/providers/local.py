@@ -30,6 +30,7 @@ from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
 from glimt.engine.chat.template import ChatTemplate, Prompt
 from glimt.engine.chat.tokenizer import Tokenizer
+from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
 from glimt.providers.checks import check_request, num_characters
 from glimt.providers.sampling import SamplingDefaults, choice_seed, sampling_params
@@ -38,6 +39,8 @@ from glimt.providers.streams import TokenStreams
 READY_WAIT_S: Final = 30.0
 INLINE_CHARACTERS: Final = 16_000
 """Longer conversations are rendered and encoded in a thread, so that other answers go on."""
+LEAD_TOKENS: Final = 256
+"""From this length on a prompt is computed once for all choices, which costs the others a wait."""
 _PRIORITIES: Final = {"priority": -10, "default": 0, "flex": 10}
 
 
@@ -127,6 +130,7 @@ class LocalProvider:
 
         Raises:
             UnsupportedTokenizer, TemplateError: The folder lacks one, or holds one we cannot use.
+            CheckpointError: A file is damaged.
         """
         config = _read_optional_json(folder / "config.json")
         limits = [context_length, config.get("max_position_embeddings")]
@@ -181,7 +185,8 @@ class LocalProvider:
             plan = self._prepare(request, info)
         readers = [self._reader(plan, choice) for choice in range(request.num_choices)]
         streams = TokenStreams(
-            [self._generate(plan, request, choice) for choice in range(request.num_choices)]
+            [self._generate(plan, request, choice) for choice in range(request.num_choices)],
+            lead=len(plan.prompt.ids) >= LEAD_TOKENS,
         )
         meter = _Meter(self._clock, start_s)
         started = False
@@ -315,7 +320,6 @@ class _Meter:
         self._clock = clock
         self._start_s = start_s
         self._first_s: float | None = None
-        self._admitted_s = start_s
         self._queue_s = 0.0
         self.cached_tokens: int | None = None
 
@@ -324,7 +328,6 @@ class _Meter:
         if self.cached_tokens is None:
             self.cached_tokens = message.cached_tokens
             self._queue_s = message.queue_s
-            self._admitted_s = self._clock.monotonic()
 
     def output(self) -> None:
         """Tokens arrived."""
@@ -344,7 +347,7 @@ class _Meter:
             ),
             timing=Timing(
                 queue_s=self._queue_s,
-                prompt_s=first_s - self._admitted_s,
+                prompt_s=max(0.0, first_s - self._start_s - self._queue_s),
                 completion_s=now_s - first_s,
                 total_s=now_s - self._start_s,
             ),
@@ -352,4 +355,10 @@ class _Meter:
 
 
 def _read_optional_json(path: Path) -> dict[str, Any]:
-    return cast("dict[str, Any]", json.loads(path.read_bytes())) if path.is_file() else {}
+    try:
+        document: object = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} must hold a JSON object")
+    return cast("dict[str, Any]", document)

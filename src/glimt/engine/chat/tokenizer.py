@@ -105,7 +105,7 @@ class Tokenizer:
         self._heads = {t.text[:n] for t in texts for n in range(1, len(t.text))}
         self._tails = {t.text[n:] for t in texts for n in range(1, len(t.text))}
         self._reach = max((len(t.text) for t in texts), default=2) - 1
-        vocabulary = cast("dict[str, int]", model["vocab"])
+        vocabulary = cast("dict[str, int]", model.get("vocab") or {})
         self.vocab_size = 1 + max(
             max(vocabulary.values(), default=-1), max(self.control, default=-1)
         )
@@ -245,10 +245,13 @@ def _named_tokens(config: dict[str, Any]) -> dict[str, str]:
 def _without_added_tokens(document: dict[str, Any], texts: set[str]) -> tokenizers.Tokenizer:
     """The same tokenizer, in which no control token exists."""
     model = cast("dict[str, Any]", document["model"])
-    vocabulary = cast("dict[str, int]", model["vocab"])
+    vocabulary = cast("dict[str, int]", model.get("vocab") or {})
     if not texts.isdisjoint(vocabulary):
         kept = {text: number for text, number in vocabulary.items() if text not in texts}
         model = {**model, "vocab": kept}
     plain: dict[str, Any] = {**document, "model": model, "added_tokens": []}
     plain.update({"post_processor": None, "truncation": None, "padding": None})
-    return tokenizers.Tokenizer.from_str(json.dumps(plain))
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(plain))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise UnsupportedTokenizer(f"tokenizer.json cannot be read: {error}") from error
