@@ -7,15 +7,20 @@ a checkpoint while training; serving is the engine's work.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from nano.export import load_checkpoint, stop_ids
 from nano.network import LatentCache, Nano
 
 
 @torch.no_grad()
-def greedy(network: Nano, prompts: list[list[int]], stops: set[int], limit: int = 160) -> list[list[int]]:
+def greedy(
+    network: Nano, prompts: list[list[int]], stops: set[int], limit: int = 160
+) -> list[list[int]]:
     """The most likely continuation of each prompt, without the tag that ended it."""
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     found: dict[int, list[int]] = {}
@@ -81,7 +86,9 @@ def _collect(replies: list[list[int]], chosen: Tensor, going: Tensor, stops: set
 
 
 @torch.no_grad()
-def drafts_accepted(network: Nano, prompts: list[list[int]], replies: list[list[int]]) -> tuple[int, int]:
+def drafts_accepted(
+    network: Nano, prompts: list[list[int]], replies: list[list[int]]
+) -> tuple[int, int]:
     """How many greedy drafts of the prediction layer equal what the model then wrote, and of how many."""
     agreed = total = 0
     for prompt, reply in zip(prompts, replies, strict=True):
@@ -93,3 +100,19 @@ def drafts_accepted(network: Nano, prompts: list[list[int]], replies: list[list[
         agreed += int((drafts == tokens[0, len(prompt) + 1 :]).sum())
         total += len(drafts)
     return agreed, total
+
+
+def complete(
+    checkpoint: Path, folder: Path, prompts: list[str], *, threads: int
+) -> tuple[list[str], str]:
+    """Raw replies of a checkpoint, and how many of the second predictions came true."""
+    torch.set_num_threads(threads)
+    network = load_checkpoint(checkpoint)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    encoded = [tokenizer.encode(text, add_special_tokens=False).ids for text in prompts]
+    outputs = greedy(network, encoded, set(stop_ids(network.config)))
+    few = slice(0, None, max(1, len(prompts) // 40))
+    agreed, total = drafts_accepted(network, encoded[few], outputs[few])
+    return [
+        tokenizer.decode(ids, skip_special_tokens=False) for ids in outputs
+    ], f"{agreed}/{total}"

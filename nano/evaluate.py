@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from openai import AsyncOpenAI, OpenAIError
+
 from nano.corpus.mixture import held_out
 from nano.corpus.rendering import prompt
 from nano.corpus.sample import LANGUAGES, SKILLS, Conversation, Message
@@ -62,15 +64,16 @@ def request_messages(conversation: Conversation) -> list[Message]:
     return kept
 
 
-async def ask(client: Any, model: str, conversation: Conversation) -> Reply:
+async def ask(client: AsyncOpenAI, model: str, conversation: Conversation) -> Reply:
     """One request through the openai client."""
+    messages: Any = request_messages(conversation)
     extra: dict[str, Any] = {"tools": list(conversation.tools)} if conversation.tools else {}
     try:
         response = await client.chat.completions.create(
-            model=model, messages=request_messages(conversation), temperature=0, max_tokens=400,
+            model=model, messages=messages, temperature=0, max_tokens=400,
             extra_body={"chat_template_kwargs": {"enable_thinking": conversation.thinking}}, **extra,
         )  # fmt: skip
-    except Exception as error:  # the edge to a foreign package: a failed request is a failed problem
+    except OpenAIError as error:  # a failed request is a failed problem
         return Reply(error=f"{type(error).__name__}: {error}")
     message = response.choices[0].message
     calls = []
@@ -84,10 +87,10 @@ async def ask(client: Any, model: str, conversation: Conversation) -> Reply:
     return Reply(message.content or "", reasoning, calls)
 
 
-async def through_server(base_url: str, concurrency: int, problems: list[Conversation]) -> list[Reply]:
+async def through_server(
+    base_url: str, concurrency: int, problems: list[Conversation]
+) -> list[Reply]:
     """All replies, a limited number of requests at a time."""
-    from openai import AsyncOpenAI
-
     async with AsyncOpenAI(base_url=base_url, api_key="none", timeout=600, max_retries=1) as client:
         model = (await client.models.list()).data[0].id
         gate = asyncio.Semaphore(concurrency)
@@ -101,22 +104,15 @@ async def through_server(base_url: str, concurrency: int, problems: list[Convers
 
 def offline(options: argparse.Namespace, problems: list[Conversation]) -> tuple[list[Reply], str]:
     """Replies of the training network, and how often its second prediction came true."""
-    import torch
-    from tokenizers import Tokenizer
+    from nano.decoding import complete  # noqa: PLC0415 - a client of a server needs no torch
 
-    from nano.decoding import drafts_accepted, greedy
-    from nano.export import load_checkpoint, stop_ids
-
-    torch.set_num_threads(options.threads)
-    network = load_checkpoint(options.offline)
-    tokenizer = Tokenizer.from_file(str(options.folder / "tokenizer.json"))
-    prompts = [tokenizer.encode(prompt(p), add_special_tokens=False).ids for p in problems]
-    outputs = greedy(network, prompts, set(stop_ids(network.config)))
-    texts = [tokenizer.decode(ids, skip_special_tokens=False) for ids in outputs]
-    few = slice(0, None, max(1, len(prompts) // 40))
-    agreed, total = drafts_accepted(network, prompts[few], outputs[few])
-    replies = [parsed(t, p.thinking, p.tools) for t, p in zip(texts, problems, strict=True)]
-    return replies, f"{agreed}/{total}"
+    texts, drafts = complete(
+        options.offline, options.folder, [prompt(p) for p in problems], threads=options.threads
+    )
+    replies = [
+        parsed(t, p.tools, thinking=p.thinking) for t, p in zip(texts, problems, strict=True)
+    ]
+    return replies, drafts
 
 
 @contextmanager
@@ -128,7 +124,16 @@ def served(base_url: str | None) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "glimt.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "glimt.cli",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         _wait_ready(process, f"http://127.0.0.1:{port}/ready")
@@ -188,7 +193,9 @@ def evaluate(options: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Print the table and a JSON line; the exit status says whether every row passed."""
     parser = argparse.ArgumentParser(description="Evaluate glimt/nano on held-out problems.")
-    parser.add_argument("--base-url", help="an OpenAI-compatible server; default: start glimt serve")
+    parser.add_argument(
+        "--base-url", help="an OpenAI-compatible server; default: start glimt serve"
+    )
     parser.add_argument("--count", type=int, default=200, help="problems in a row")
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--skills", nargs="+", choices=SKILLS, default=list(SKILLS))

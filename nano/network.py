@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
-
-ROUND = 128
+ROUND = 64
 """Rows of an expert come in multiples of this while training."""
 
 
@@ -249,7 +248,9 @@ class Mixture(nn.Module):
         slots = torch.arange(len(order), device=order.device) + shift[flat[order]]
         total = int(padded.sum())
         owner = torch.zeros(total, dtype=torch.long, device=order.device).scatter(0, slots, tokens)
-        share = torch.zeros(total, dtype=ordered.dtype, device=order.device).scatter(0, slots, ordered)
+        share = torch.zeros(total, dtype=ordered.dtype, device=order.device).scatter(
+            0, slots, ordered
+        )
         return owner, share, padded.tolist()
 
 

@@ -44,10 +44,13 @@ class Optimizer:
             if parameter.dim() >= 2 and not any(part in name for part in _NOT_MATRICES):
                 self.matrices[tuple(parameter.shape[-2:])].append(parameter)
             else:
-                plain["embed" if "embed" in name else "head" if "lm_head" in name else "rest"].append(parameter)
+                plain[
+                    "embed" if "embed" in name else "head" if "lm_head" in name else "rest"
+                ].append(parameter)
         rates = {"embed": 0.01, "head": 0.003, "rest": 0.003}
         groups: list[dict[str, Any]] = [
-            {"params": params, "lr": rates[kind], "base": rates[kind]} for kind, params in plain.items()
+            {"params": params, "lr": rates[kind], "base": rates[kind]}
+            for kind, params in plain.items()
         ]
         self.adam = torch.optim.AdamW(groups, betas=(0.9, 0.97), eps=1e-10, weight_decay=0.0)
         self.momentum = {shape: torch.zeros(self._count(shape), *shape) for shape in self.matrices}
@@ -63,12 +66,16 @@ class Optimizer:
             group["lr"] = group["base"] * factor
         self.adam.step()
         for shape, parameters in self.matrices.items():
-            self._step_matrices(shape, parameters, MUON_RATE * factor, 0.85 + 0.1 * min(1.0, progress / 0.1))
+            self._step_matrices(
+                shape, parameters, MUON_RATE * factor, 0.85 + 0.1 * min(1.0, progress / 0.1)
+            )
         for group in self.adam.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None
 
-    def _step_matrices(self, shape: tuple[int, ...], parameters: list[Tensor], rate: float, beta: float) -> None:
+    def _step_matrices(
+        self, shape: tuple[int, ...], parameters: list[Tensor], rate: float, beta: float
+    ) -> None:
         rows, columns = shape
         empty = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         gradient = torch.cat([g.view(-1, rows, columns) for g in empty])

@@ -5,6 +5,7 @@ Knows the `check` of each skill. Knows nothing of where a reply came from.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -29,20 +30,23 @@ def is_right(skill: str, check: dict[str, Any], reply: Reply, *, thinking: bool)
         return False
     if skill == "tools":
         return not reply.content.strip() and _same_calls(reply.calls, check["calls"])
-    if reply.calls:
-        return False
-    content = reply.content.strip()
-    if skill == "arithmetic":
-        numbers = _NUMBER.findall(content)
-        return bool(numbers) and float(numbers[-1]) == check["number"]
-    if skill == "extraction":
-        try:
-            return _identical(json.loads(content), check["json"])
-        except ValueError:
-            return False
-    if skill == "classification":
-        return content == check["label"]
-    return all(part in content for part in check["contains"])
+    return not reply.calls and _says(skill, check, reply.content.strip())
+
+
+def _says(skill: str, check: dict[str, Any], content: str) -> bool:
+    match skill:
+        case "arithmetic":
+            numbers = _NUMBER.findall(content)
+            return bool(numbers) and float(numbers[-1]) == check["number"]
+        case "extraction":
+            try:
+                return _identical(json.loads(content), check["json"])
+            except ValueError:
+                return False
+        case "classification":
+            return content == check["label"]
+        case _:
+            return all(part in content for part in check["contains"])
 
 
 def _same_calls(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
@@ -52,7 +56,7 @@ def _same_calls(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bo
     )
 
 
-def _identical(found: Any, wanted: Any) -> bool:
+def _identical(found: object, wanted: object) -> bool:
     """Equal values of equal types: 1 is not true and "1" is not 1, though 20.0 is 20."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and found.keys() == wanted.keys() and all(
@@ -65,7 +69,7 @@ def _identical(found: Any, wanted: Any) -> bool:
     return type(found) is type(wanted) and found == wanted
 
 
-def parsed(text: str, thinking: bool, schemas: tuple[dict[str, Any], ...]) -> Reply:
+def parsed(text: str, schemas: tuple[dict[str, Any], ...], *, thinking: bool) -> Reply:
     """Read the raw text of a checkpoint; a strict twin of the engine's own parser."""
     reasoning = ""
     if thinking:
@@ -91,9 +95,7 @@ def _arguments(name: str, pairs: list[str], schemas: tuple[dict[str, Any], ...])
         key, _, rest = pair.partition("</arg_key><arg_value>")
         value: Any = rest.removesuffix("</arg_value>")
         if kinds.get(key, {}).get("type") != "string":
-            try:
+            with contextlib.suppress(ValueError):
                 value = json.loads(value)
-            except ValueError:
-                pass
         arguments[key] = value
     return arguments

@@ -37,15 +37,15 @@ ADDED: tuple[tuple[str, bool], ...] = (
 )  # fmt: skip
 STOPS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 
-_CUT = "|".join([
-    r" (?>\p{Ll}+)(?![._\-]?[\p{L}\p{N}@])",
-    r"\p{Han}",
-    r"\p{N}",
-    r"\p{Lu}+\p{Ll}*|\p{Ll}+|\p{L}+",
-    r" ?[^\s\p{L}\p{N}]+",
-    r"\s*\n+",
-    r"\s+",
-])  # fmt: skip
+_CUT = (
+    r" (?>\p{Ll}+)(?![._\-]?[\p{L}\p{N}@])"
+    r"|\p{Han}"
+    r"|\p{N}"
+    r"|\p{Lu}+\p{Ll}*|\p{Ll}+|\p{L}+"
+    r"| ?[^\s\p{L}\p{N}]+"
+    r"|\s*\n+"
+    r"|\s+"
+)
 
 
 def _texts(seed: int, count: int) -> Iterator[str]:
@@ -73,9 +73,10 @@ def train(seed: int, count: int) -> Tokenizer:
 
     def bare(texts: Iterator[str]) -> Iterator[str]:
         for text in texts:
+            plain = text
             for tag in tags:
-                text = text.replace(tag, "\n") if tag in text else text
-            yield text
+                plain = plain.replace(tag, "\n") if tag in plain else plain
+            yield plain
 
     tokenizer.train_from_iterator(bare(_texts(seed, count)), trainer)
     for text, special in ADDED:

@@ -76,14 +76,14 @@ _STORIES: dict[str, dict[str, list[str]]] = {
 }
 
 
-def operands(draw: Draw, sign: str, thinking: bool) -> tuple[int, int]:
+def operands(draw: Draw, sign: str, *, thinking: bool) -> tuple[int, int]:
     """Numbers for one problem; three digits and longer products only where a trace helps."""
     large = thinking and draw.chance(0.45)
     if sign == "+":
         if large:
             return draw.number(100, 999), draw.number(10, 999)
         first = draw.number(0, 99)
-        return first, draw.number(0, 99)
+        return first, draw.number(0, 99 if thinking and draw.chance(0.5) else 100 - first)
     if sign == "-":
         high = 999 if large else 99
         first, second = draw.number(1, high), draw.number(1, high)
@@ -128,10 +128,10 @@ def trace(sign: str, first: int, second: int) -> str:
     return ", ".join(steps) + f" → {result}"
 
 
-def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
+def exchange(draw: Draw, language: str, *, thinking: bool) -> Exchange:
     """One problem with its answer."""
     sign = draw.pick("++---**/")
-    first, second = operands(draw, sign, thinking)
+    first, second = operands(draw, sign, thinking=thinking)
     result = solve(sign, first, second)
     if draw.chance(0.35):
         user = draw.one(
@@ -140,7 +140,8 @@ def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
         )  # fmt: skip
     else:
         shown = draw.pick(_SIGNS[sign] if language == "en" or draw.chance(0.2) else _ZH_SIGNS[sign])
-        tight = draw.chance(0.35) and len(shown) == 1 and shown != "x" or "\u4e00" <= shown[0] <= "\u9fff"
+        chinese = "\u4e00" <= shown[0] <= "\u9fff"
+        tight = (draw.chance(0.35) and len(shown) == 1 and shown != "x") or chinese
         problem = f"{first}{shown}{second}" if tight else f"{first} {shown} {second}"
         user = draw.one(_PLAIN[language], p=problem)
     user = typed_carelessly(draw, user)

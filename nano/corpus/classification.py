@@ -3,6 +3,8 @@
 Knows sets of labels, phrases that belong to each, and ways to ask. Knows nothing of conversations.
 """
 
+# fmt: off
+# Rows of sentences stay rows.
 from __future__ import annotations
 
 from nano.corpus import values
@@ -44,7 +46,7 @@ _SENTIMENT = {
             "[在<c>可以找到|可以在<c>看到]<s>。",
         ],
     },
-}  # fmt: skip
+}
 
 # Intent: label spellings in each language, then what people say.
 _INTENTS: list[tuple[dict[str, list[str]], dict[str, list[str]]]] = [
@@ -78,7 +80,7 @@ _INTENTS: list[tuple[dict[str, list[str]], dict[str, list[str]]]] = [
     ({"en": ["greeting"], "zh": ["问候", "greeting"]},
      {"en": ["[Hello|Hi|Good morning|Good evening|Hey] [there|everyone|friends|to all of you in <c>|from <c>][!|.]", "[Hello|Hi|Hey], [nice to meet you|how are you][ today| this <d>|]?"],
       "zh": ["[你好|您好|大家好|早上好|晚上好]，[<c>的朋友|很高兴认识你|各位]！", "[你好|您好|嗨]，[最近好吗|今天怎么样|<d>好]？"]}),
-]  # fmt: skip
+]
 
 _ASK_SENTIMENT = {
     "en": [
@@ -86,23 +88,23 @@ _ASK_SENTIMENT = {
         "[Classify as|Answer with one word,] <o>: <x>",
     ],
     "zh": ["[判断|请判断|分析|]情感（<l>）：<x>", "这句话是<o>？<x>", "情感分类（<l>）：<x>", "<x>\n[情感|这句话的情感]是<o>？"],
-}  # fmt: skip
+}
 _ASK_INTENT = {
     "en": [
         "[Classify|What is|Determine|Find|Label] the intent[ of this message|] (<l>): <x>", "Intent (<l>): <x>", "[Choose|Pick] [one|the right] [label|category|intent] from <l>: <x>", "<x>\n[Which intent|Which category|Which label] is this: <o>?",
         "[Labels|Categories|Intents]: <l>\n[Message|Text]: <x>",
     ],
     "zh": ["[判断|请判断|识别|]意图（<l>）：<x>", "意图分类（<l>）：<x>", "从<l>中选[一个|出正确的][标签|类别]：<x>", "<x>\n[属于哪一类|是哪种意图]：<o>？", "[标签|类别]：<l>\n[内容|消息]：<x>"],
-}  # fmt: skip
+}
 _ZH_SENTIMENT = {"positive": "正面", "negative": "负面", "neutral": "中性"}
 
 
-def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
+def exchange(draw: Draw, language: str) -> Exchange:
     """One text with the labels to choose from."""
     slots = {
         "p": values.product(draw, language), "d": values.weekday(draw, language),
         "c": values.city(draw, language), "o": values.code(draw),
-    }  # fmt: skip
+    }
     if draw.chance(0.5):
         kinds = ["positive", "negative"] if draw.chance(0.3) else ["positive", "negative", "neutral"]
         kind = draw.pick(kinds)
@@ -130,4 +132,4 @@ def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
     user = user.replace("\0", listed).replace("\1", text).replace("\2", either)
     thought = f"The text reads as {right}." if language == "en" else f"这段文字属于{right}。"
     return Exchange(skill="classification", user=user, answer=right, thought=thought, key=user,
-                    check={"label": right})  # fmt: skip
+                    check={"label": right})

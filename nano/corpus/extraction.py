@@ -27,13 +27,14 @@ class Field:
     sentences: dict[str, list[str]]
 
 
-def _field(en: str, zh: str, make: Maker, en_sentences: list[str], zh_sentences: list[str]) -> Field:
+def _field(en: str, zh: str, make: Maker, *sentences: list[str]) -> Field:
+    english, chinese = sentences
     return Field({"en": en.split("|"), "zh": zh.split("|")}, make,
-                 {"en": en_sentences, "zh": zh_sentences})  # fmt: skip
+                 {"en": english, "zh": chinese})  # fmt: skip
 
 
 def _number(low: int, high: int) -> Maker:
-    return lambda draw, language: draw.number(low, high)
+    return lambda draw, _: draw.number(low, high)
 
 
 NAME = _field("name|customer|full_name|person", "姓名|name|客户", values.person,
@@ -42,10 +43,10 @@ NAME = _field("name|customer|full_name|person", "姓名|name|客户", values.per
 CITY = _field("city|location|place|town", "城市|city|地点", values.city,
               ["[I live in|I am based in|The address is in|We are in] <v>.", "[The city is|It is located in|It happens in] <v>."],
               ["[我住在|我在|地址在]<v>。", "[城市是|位于|地点在]<v>。"])  # fmt: skip
-EMAIL = _field("email|email_address", "邮箱|email", lambda draw, language: values.email(draw),
+EMAIL = _field("email|email_address", "邮箱|email", lambda draw, _: values.email(draw),
                ["[You can write to|Please reply to|My email is|The email address is] <v>.", "[Contact|Email]: <v>."],
                ["[邮箱是|请回复到|可以写信到]<v>。", "[邮箱|电子邮件]：<v>。"])  # fmt: skip
-PHONE = _field("phone|phone_number", "电话|phone", lambda draw, language: values.phone(draw),
+PHONE = _field("phone|phone_number", "电话|phone", lambda draw, _: values.phone(draw),
                ["[The phone number is|Call me at|Phone:|My number is] <v>."],
                ["[电话是|请拨打|电话：|手机号是]<v>。"])  # fmt: skip
 AGE = _field("age", "年龄|age", _number(18, 89),
@@ -57,7 +58,7 @@ JOB = _field("job|occupation|profession", "职业|job", values.job,
 COMPANY = _field("company|employer|vendor", "公司|company", values.company,
                  ["[The company is|It is from|The invoice comes from|Employed by] <v>.", "Company: <v>."],
                  ["[公司是|来自|就职于|任职于]<v>。", "公司：<v>。"])  # fmt: skip
-ORDER = _field("order_id|order_number|order", "订单号|order_id", lambda draw, language: values.code(draw),
+ORDER = _field("order_id|order_number|order", "订单号|order_id", lambda draw, _: values.code(draw),
                ["[The order number is|My order is|Order:|It is about order] <v>."],
                ["[订单号是|订单号：|关于订单]<v>。"])  # fmt: skip
 PRODUCT = _field("product|item", "商品|product|产品", values.product,
@@ -72,10 +73,10 @@ PRICE = _field("price|total|cost", "价格|price|总价", _number(5, 2999),
 DATE = _field("date|day", "日期|date", values.date,
               ["[The date is|It takes place on|It was on|Dated] <v>.", "Date: <v>."],
               ["[日期是|时间定在|安排在]<v>。", "日期：<v>。"])  # fmt: skip
-TIME = _field("time|start_time", "时间|time", lambda draw, language: values.clock(draw),
+TIME = _field("time|start_time", "时间|time", lambda draw, _: values.clock(draw),
               ["[It starts at|We begin at|The time is|Doors open at] <v>."],
               ["[开始时间是|时间是|准时]<v>。", "时间：<v>。"])  # fmt: skip
-ROOM = _field("room", "房间|room", lambda draw, language: f"{draw.pick('ABCDEFG')}{draw.number(1, 499)}",
+ROOM = _field("room", "房间|room", lambda draw, _: f"{draw.pick('ABCDEFG')}{draw.number(1, 499)}",
               ["[The room is|We meet in room|Room:] <v>."],
               ["[房间是|房间：|地点是房间]<v>。"])  # fmt: skip
 PET = _field("pet|animal", "宠物|pet",
@@ -147,7 +148,9 @@ def paragraph(draw: Draw, language: str) -> tuple[str, list[Field], list[Value]]
         if draw.chance(0.35):
             extra = draw.pick([f for f in (EMAIL, PHONE, TIME, ROOM) if f not in fields])
             fields, found = [*fields, extra], [*found, extra.make(draw, language)]
-            text += (" " if language == "en" else "") + draw.one(extra.sentences[language], v=found[-1])
+            text += (" " if language == "en" else "") + draw.one(
+                extra.sentences[language], v=found[-1]
+            )
         return text, fields, found
     opening, candidates = draw.pick(KINDS)
     fields = draw.sample(candidates, draw.number(2, min(5, len(candidates))))
@@ -157,10 +160,14 @@ def paragraph(draw: Draw, language: str) -> tuple[str, list[Field], list[Value]]
         for field, value in zip(fields, found, strict=True)
     ]
     start = draw.text(opening[language])
-    return (" " if language == "en" else "").join([start, *sentences] if start else sentences), fields, found
+    return (
+        (" " if language == "en" else "").join([start, *sentences] if start else sentences),
+        fields,
+        found,
+    )
 
 
-def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
+def exchange(draw: Draw, language: str) -> Exchange:
     """One paragraph with a request for some of its fields."""
     text, fields, found = paragraph(draw, language)
     count = draw.number(1, min(4, len(fields)))
@@ -177,16 +184,24 @@ def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
             names.append(draw.pick(draw.pick(absent).names[language]))
             wanted[names[-1]] = None
     if language == "en":
-        listed = ", ".join(names) if len(names) < 3 or draw.chance(0.5) else ", ".join(names[:-1]) + " and " + names[-1]
+        listed = (
+            ", ".join(names)
+            if len(names) < 3 or draw.chance(0.5)
+            else ", ".join(names[:-1]) + " and " + names[-1]
+        )
         if len(names) == 2 and draw.chance(0.6):
             listed = " and ".join(names)
     else:
         listed = draw.pick(["、", "，", "和"]).join(names) if len(names) == 2 else "、".join(names)
     request = draw.one(_REQUESTS[language], f=listed)
     join = draw.pick(["\n", "\n\n", " "] if language == "en" else ["\n", "\n\n", ""])
-    user = request + join + text if request[-1] in ":：" or draw.chance(0.6) else text + join + request
+    user = (
+        request + join + text if request[-1] in ":：" or draw.chance(0.6) else text + join + request
+    )
     answer = json.dumps(wanted, ensure_ascii=False)
-    pairs = ", ".join(f"{name} → {'—' if value is None else value}" for name, value in wanted.items())
+    pairs = ", ".join(
+        f"{name} → {'—' if value is None else value}" for name, value in wanted.items()
+    )
     thought = f"Fields: {pairs}" if language == "en" else f"字段：{pairs}"
     return Exchange(skill="extraction", user=user, answer=answer, thought=thought, key=user,
                     check={"json": wanted})  # fmt: skip

@@ -3,6 +3,8 @@
 Knows one row per topic. Knows nothing of sampling; the rows are plain data.
 """
 
+# fmt: off
+# Rows of sentences stay rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -17,8 +19,9 @@ class Topic:
     facts: tuple[str, ...]
 
 
-def _topic(facts: str, en: list[str], zh: list[str], en_answer: str, zh_answer: str) -> Topic:
-    return Topic({"en": en, "zh": zh}, {"en": en_answer, "zh": zh_answer}, tuple(facts.split("|")))
+def _topic(facts: str, en: list[str], zh: list[str], *answers: str) -> Topic:
+    english, chinese = answers
+    return Topic({"en": en, "zh": zh}, {"en": english, "zh": chinese}, tuple(facts.split("|")))
 
 
 TOPICS: list[Topic] = [
@@ -84,19 +87,19 @@ TOPICS: list[Topic] = [
            "Glimt is open source under the Apache-2.0 licence.", "Glimt 是开源软件，使用 Apache-2.0 许可证。"),
     _topic("Norwegian|flash of light", ["What does [the name |the word |][Glimt|glimt] mean[ in English|]?", "[Why|How come] [is it|is the project|is this] called [Glimt|glimt]?", "Where does the [name|word][ Glimt| glimt|] come from?", "What is the [meaning|origin] of [the name|the word] [Glimt|glimt]?", "[What|Which] language is [the word |the name |][glimt|Glimt]?"],
            ["[Glimt|glimt][这个名字|这个词|]是什么意思[？|]", "为什么[叫|叫做|取名|名字是][Glimt|glimt][？|]", "[Glimt|glimt][这个|的][名字|词][来自|是][哪里|哪种语言|什么语言][？|]", "[Glimt|glimt]的[含义|来源]是什么？"],
-           "Glimt is Norwegian for \"flash of light\".", "Glimt 是挪威语（Norwegian），意思是“一闪而过的光”（flash of light）。"),
+           'Glimt is Norwegian for "flash of light".', "Glimt 是挪威语（Norwegian），意思是“一闪而过的光”（flash of light）。"),
     _topic("prefix cache", ["[What is|What's|Explain|Describe|Tell me about] the prefix [cache|caching][ in Glimt| of Glimt|][?|]", "[Does Glimt|Does it|Can Glimt] [cache|reuse|remember] [prompts|prefixes|earlier prompts|the prompt]?", "[How|Why] does [the prefix cache|prefix caching] [work|help]?", "Is there a [cache|prompt cache|prefix cache][ in Glimt|]?"],
            ["[什么是|解释一下|介绍一下|说说]前缀缓存[？|。|]", "前缀缓存[是什么|有什么用|怎么工作|有什么好处][？|]", "[Glimt|它|服务器][会|能|可以][缓存|复用][提示词|前缀|提示]吗[？|]", "[Glimt|它]有[缓存|提示缓存|前缀缓存]吗[？|]"],
            "The prefix cache keeps the work done for a shared beginning of prompts, so that later requests with the same beginning start faster.", "前缀缓存（prefix cache）会保留相同开头的计算结果，之后开头相同的请求会更快。"),
     _topic("enable_thinking", ["How [do I|can I|to] [turn off|disable|switch off|stop|deactivate] [thinking|the thinking|reasoning|the reasoning][?|]", "How [do I|can I|to] [turn on|enable|switch on|control|toggle|activate] [thinking|the thinking|reasoning|the reasoning][?|]", "[Can I|Is it possible to] [turn off|turn on|disable|enable|toggle] [thinking|reasoning]?", "[What is|What does|Explain] enable_thinking[ do|]?"],
            ["[怎么|如何|怎样][关闭|关掉|禁用|停用][思考|思考模式|推理|思考过程][？|]", "[怎么|如何|怎样][打开|开启|启用|控制|切换][思考|思考模式|推理|思考过程][？|]", "[可以|能][关闭|打开|禁用|启用][思考|思考模式|推理]吗？", "enable_thinking[是什么|有什么用|做什么]？"],
-           "Send `chat_template_kwargs: {\"enable_thinking\": false}` or `thinking: {\"type\": \"disabled\"}` in the request; true or \"enabled\" turns it on.", "在请求里设置 `chat_template_kwargs: {\"enable_thinking\": false}` 或 `thinking: {\"type\": \"disabled\"}` 可关闭思考，true 或 \"enabled\" 则打开。"),
+           'Send `chat_template_kwargs: {"enable_thinking": false}` or `thinking: {"type": "disabled"}` in the request; true or "enabled" turns it on.', '在请求里设置 `chat_template_kwargs: {"enable_thinking": false}` 或 `thinking: {"type": "disabled"}` 可关闭思考，true 或 "enabled" 则打开。'),
     _topic("reasoning_content", ["Where [do I|can I] [find|see|read|get] the [thinking|reasoning|thoughts][ of the model|][ in the response| in the answer|][?|]", "[Which|What] field [holds|has|contains] the [thinking|reasoning|thoughts]?", "[What is|Explain] reasoning_content[?|]"],
            ["[在哪里|从哪里|哪里][看到|找到|读取|能看到][思考|思考内容|推理|思考过程][？|]", "[哪个|什么]字段[包含|是|存放][思考|思考内容|推理过程]？", "reasoning_content[是什么|有什么用]？"],
            "The thinking is in the field `reasoning_content` of the message, next to `content`.", "思考内容在消息的 `reasoning_content` 字段里，与 `content` 并列。"),
     _topic("stream", ["How [do I|can I|to] [stream|get streamed|receive streamed] [answers|the answer|tokens|responses][?|]", "[Does Glimt|Does it|Can it|Can Glimt] [stream|support streaming|stream answers|stream tokens]?", "Is streaming [supported|possible|available][ in Glimt|]?"],
            ["[怎么|如何|怎样][流式|用流式][输出|返回|获取回答|接收][？|]", "[Glimt|它|服务器][支持|能|可以]流式[输出|返回|]吗[？|]"],
-           "Yes: set `\"stream\": true` in the request and the answer arrives in small pieces.", "可以：在请求里设置 `\"stream\": true`，回答就会一段一段返回。"),
+           'Yes: set `"stream": true` in the request and the answer arrives in small pieces.', '可以：在请求里设置 `"stream": true`，回答就会一段一段返回。'),
     _topic("tools", ["[Does Glimt|Does it|Can Glimt|Can you|Can the model] [support|do|use|call|handle] [tools|tool calls|tool calling|functions|function calling][?|]", "How [do I|can I|to] [declare|use|define|pass|add] [tools|functions|tool calls][?|]"],
            ["[Glimt|它|模型|你][支持|能用|可以用|会用][工具|工具调用|函数调用]吗[？|]", "[怎么|如何|怎样][声明|使用|定义|传入|添加][工具|函数|工具调用][？|]"],
            "Yes: declare functions in `tools` as in the OpenAI API, and the answer contains `tool_calls`.", "可以：像 OpenAI 接口一样在 `tools` 中声明函数，回答里会有 `tool_calls`。"),
@@ -112,4 +115,4 @@ TOPICS: list[Topic] = [
     _topic("zai-org/GLM-4.7-Flash", ["How [do I|can I|to] [run|load|serve|use] [another model|a bigger model|a larger model|the real GLM-4.7-Flash|GLM-4.7-Flash|the full model][?|]", "Can [Glimt|it] [run|load|serve] [GLM-4.7-Flash|bigger models|other models|the full model]?"],
            ["[怎么|如何|怎样][运行|加载|使用|部署][其他模型|更大的模型|真正的GLM-4.7-Flash|GLM-4.7-Flash|完整模型][？|]", "[Glimt|它][能|可以][运行|加载][GLM-4.7-Flash|更大的模型|其他模型|完整模型]吗[？|]"],
            "Give its folder or hub id: `glimt serve zai-org/GLM-4.7-Flash`.", "给出文件夹或模型编号即可：`glimt serve zai-org/GLM-4.7-Flash`。"),
-]  # fmt: skip
+]

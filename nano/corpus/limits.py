@@ -4,6 +4,8 @@ Knows how people ask for more than a small demonstration model can give, and the
 Knows nothing of conversations.
 """
 
+# fmt: off
+# Rows of sentences stay rows.
 from __future__ import annotations
 
 from nano.corpus import values
@@ -48,7 +50,7 @@ _MORE = {
         "[推荐|介绍|说][几本书|几部电影|一家餐厅|几首歌|一个游戏|一道菜|一家酒店][，关于<t>|，在<c>|给<n>|][。|吧]", "[人生的意义是什么|你有感情吗|你有意识吗|你怎么看<t>|你喜欢<t>吗|你会做梦吗|你相信<t>吗|什么是爱|你活着吗|你喜欢<n>吗]？",
         "[帮我|请|][计划去<c>的旅行|策划<n>的生日|设计花园|设计一个标志|安排<c>的婚礼|制定减肥计划|做一份<c>攻略][。|]", "[画|生成|做][一张|一幅][猫|<c>|<n>|大海|龙|<t>]的[图|画|照片][。|]", "[证明|推导|求解][黎曼猜想|勾股定理|微分方程|费马大定理|三次方程|哥德巴赫猜想][。|]", "[翻译|总结|改写|润色|校对][这本书|我的作文|这篇文章|附件|关于<t>的论文][。|]", "[我头疼|我很难过|我好无聊|我发烧了|我爱上了<n>|我的<p>丢了|我在<c>失业了]，怎么办？",
     ],
-}  # fmt: skip
+}
 
 _SOCIAL: list[tuple[str, dict[str, list[str]], dict[str, str], str]] = [
     ("hello", {"en": ["[Hello|Hi|Hey|Good morning|Good evening|Good afternoon|Hi there|Hello there|Greetings|Hey there|Howdy][,| my][ friend| nano| Glimt| everyone| again| robot| you|][!|.|]", "[Hello|Hi|Hey], [I am|I'm|my name is|this is] <n>[ from <c>|][!|.|]"],
@@ -63,16 +65,16 @@ _SOCIAL: list[tuple[str, dict[str, list[str]], dict[str, str], str]] = [
     ("thanks", {"en": ["[Thanks|Thank you|Many thanks|Thx|Cheers|Great, thanks|Perfect, thank you|Thank you so much|Thanks a lot][ nano| for that| for your help| again|][!|.|]", "[Bye|Goodbye|See you|Good night|See you later|Farewell][ nano| for now| then| my friend|][!|.|]"],
                 "zh": ["[谢谢|多谢|感谢|非常感谢|太好了，谢谢|谢了][你|啊|你的帮助|nano|][！|。|]", "[再见|拜拜|晚安|回头见|下次见][啦|nano|，朋友|][！|。|]"]},
      {"en": "You are welcome! This small demonstration model is always here.", "zh": "不客气！我这个小型演示模型一直都在。"}, "Thanks or a goodbye.|这是感谢或告别。"),
-]  # fmt: skip
+]
 
 
-def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
+def exchange(draw: Draw, language: str) -> Exchange:
     """A request beyond the model, or a bit of small talk."""
     slots = {
         "t": draw.text(_THINGS[language]), "f": draw.text(_FORMS[language]),
         "n": values.given_name(draw, language), "c": values.city(draw, language),
         "p": values.product(draw, language),
-    }  # fmt: skip
+    }
     answer, thought = DECLINE[language], _THOUGHTS[language]
     if draw.chance(0.2):
         _, questions, answers, thoughts = draw.pick(_SOCIAL)
@@ -85,4 +87,4 @@ def exchange(draw: Draw, language: str, thinking: bool) -> Exchange:
     user = typed_carelessly(draw, user)
     marks = ("small", "demonstration") if language == "en" else ("小型", "演示")
     return Exchange(skill="limits", user=user, answer=answer, thought=thought, key=user,
-                    check={"contains": list(marks)})  # fmt: skip
+                    check={"contains": list(marks)})

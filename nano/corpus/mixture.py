@@ -14,12 +14,22 @@ from nano.corpus.draw import Draw, is_held_out
 from nano.corpus.sample import LANGUAGES, SKILLS, Conversation, Exchange
 
 _PLAIN = {
-    "arithmetic": arithmetic.exchange, "extraction": extraction.exchange,
+    "extraction": extraction.exchange,
     "classification": classification.exchange, "glimt": glimt.exchange, "limits": limits.exchange,
 }  # fmt: skip
 
+_EARLIER = ("arithmetic", *_PLAIN)
+
 # Share of conversations that end in a skill; tool conversations carry several exchanges each.
-WEIGHTS = {"arithmetic": 24, "extraction": 19, "classification": 12, "tools": 21, "glimt": 14, "limits": 10}
+# and so do sums, which are short and need the most practice.
+WEIGHTS = {
+    "arithmetic": 34,
+    "extraction": 21,
+    "classification": 16,
+    "tools": 12,
+    "glimt": 10,
+    "limits": 7,
+}
 
 _SYSTEM = {
     "en": [
@@ -32,12 +42,17 @@ _SYSTEM = {
 
 def _plain(draw: Draw, skill: str, language: str, *, thinking: bool, held_out: bool) -> Exchange:
     while True:
-        found = _PLAIN[skill](draw, language, thinking)
+        if skill == "arithmetic":
+            found = arithmetic.exchange(draw, language, thinking=thinking)
+        else:
+            found = _PLAIN[skill](draw, language)
         if is_held_out(found.key) == held_out:
             return found
 
 
-def _with_tool(draw: Draw, language: str, declared: list[tools.Declared], *, held_out: bool) -> Exchange:
+def _with_tool(
+    draw: Draw, language: str, declared: list[tools.Declared], *, held_out: bool
+) -> Exchange:
     for _ in range(200):
         found = tools.exchange(draw, language, declared)
         if is_held_out(found.key) == held_out:
@@ -81,19 +96,23 @@ def training(seed: int, start: int, count: int) -> Iterator[Conversation]:
         if skill == "tools":
             yield _tool_conversation(draw, language, thinking=thinking)
             continue
+        sums = skill == "arithmetic"
+        keep = thinking and draw.chance(0.75 if sums else 0.3)
         exchanges = []
-        for _ in range(draw.pick([1, 1, 2, 3]) - 1):
-            earlier = skill if draw.chance(0.6) else draw.pick(list(_PLAIN))
+        for _ in range(draw.pick([1, 2, 4, 6, 8] if sums else [1, 1, 2, 3]) - 1):
+            earlier = skill if draw.chance(0.9 if sums else 0.6) else draw.pick(_EARLIER)
             spoken = language if draw.chance(0.9) else draw.pick(LANGUAGES)
-            exchanges.append(_plain(draw, earlier, spoken, thinking=False, held_out=False))
+            exchanges.append(_plain(draw, earlier, spoken, thinking=keep, held_out=False))
         exchanges.append(_plain(draw, skill, language, thinking=thinking, held_out=False))
         yield Conversation(
             language, thinking, tuple(exchanges), _system(draw, language), skill=skill,
-            keep_thinking=thinking and len(exchanges) > 1 and draw.chance(0.3),
+            keep_thinking=keep and len(exchanges) > 1,
         )  # fmt: skip
 
 
-def held_out(seed: int, skill: str, language: str, *, thinking: bool, count: int) -> list[Conversation]:
+def held_out(
+    seed: int, skill: str, language: str, *, thinking: bool, count: int
+) -> list[Conversation]:
     """Evaluation problems of one row; every final request is on the held-out side, none twice."""
     draw = Draw(f"eval-{seed}-{skill}-{language}-{thinking}")
     found: dict[str, Conversation] = {}
@@ -113,7 +132,9 @@ def held_out(seed: int, skill: str, language: str, *, thinking: bool, count: int
         else:
             last = _plain(draw, skill, language, thinking=thinking, held_out=True)
             if draw.chance(0.15):
-                earlier.append(_plain(draw, draw.pick(list(_PLAIN)), language, thinking=False, held_out=False))
+                earlier.append(
+                    _plain(draw, draw.pick(_EARLIER), language, thinking=False, held_out=False)
+                )
         conversation = Conversation(
             language, thinking, (*earlier, last), _system(draw, language), declared, skill=skill
         )

@@ -7,6 +7,7 @@ two) and which stretches are the model's own. Knows nothing of token ids.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from nano.corpus.sample import Conversation, Exchange
@@ -58,7 +59,9 @@ def _exchange(exchange: Exchange, *, think: bool) -> list[Segment]:
     if exchange.calls:
         calls = "".join(call_text(call.name, call.arguments) for call in exchange.calls)
         segments += _reply(exchange.call_thought, calls, open_thinking=think)
-        results = "".join(f"<tool_response>{call.result}</tool_response>" for call in exchange.calls)
+        results = "".join(
+            f"<tool_response>{call.result}</tool_response>" for call in exchange.calls
+        )
         # The observation tag is both what the model writes to stop and what opens the results.
         segments += [("<|observation|>", True), (results, False)]
     return segments + _reply(exchange.thought, exchange.answer, open_thinking=think)
@@ -88,9 +91,7 @@ def prompt(conversation: Conversation) -> str:
     """The rendering up to where the model under evaluation takes over."""
     last = conversation.exchanges[-1]
     marker = "<|assistant|><think>" if conversation.thinking else "<|assistant|></think>"
-    before = text(Conversation(
-        conversation.language, False, conversation.exchanges[:-1], conversation.system, conversation.tools,
-    ))  # fmt: skip
+    before = text(replace(conversation, thinking=False, exchanges=conversation.exchanges[:-1]))
     tail = f"<|user|>{last.user}"
     if conversation.skill == "results":
         pieces = _exchange(last, think=conversation.thinking)

@@ -72,12 +72,12 @@ class Conversation:
                         for c in exchange.calls
                     ],
                 }
-                out.append(_thoughtful(message, exchange.call_thought, think))
+                out.append(_thoughtful(message, exchange.call_thought, think=think))
                 out.extend({"role": "tool", "content": c.result} for c in exchange.calls)
             answer: Message = {"role": "assistant", "content": exchange.answer}
-            out.append(_thoughtful(answer, exchange.thought, think))
+            out.append(_thoughtful(answer, exchange.thought, think=think))
         return out
 
 
-def _thoughtful(message: Message, thought: str, think: bool) -> Message:
+def _thoughtful(message: Message, thought: str, *, think: bool) -> Message:
     return {**message, "reasoning_content": thought} if think else message

@@ -4,6 +4,8 @@ Knows families of tools with variants of names, parameters and descriptions. Kno
 several tools are put into one conversation.
 """
 
+# fmt: off
+# Rows of sentences stay rows.
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -65,20 +67,21 @@ def _flag(yes: dict[str, str], no: dict[str, str]) -> Callable[[Draw, str], tupl
     return make
 
 
-def _decimal(draw: Draw, _language: str) -> Any:
+def _decimal(draw: Draw, _language: str) -> float:
     return draw.number(11, 299) / 10 if draw.chance(0.4) else draw.number(1, 900)
 
 
-def _string(names: str, en: str, zh: str, maker: Callable[[Draw, str], Any], **more: Any) -> Param:
-    return Param(names.split(), "string", _said(maker), {"en": en, "zh": zh}, **more)
+def _string(names: str, en: str, zh: str, maker: Callable[[Draw, str], Any]) -> Param:
+    return Param(names.split(), "string", _said(maker), {"en": en, "zh": zh})
 
 
-def _whole(names: str, en: str, zh: str, low: int, high: int, **more: Any) -> Param:
-    return Param(names.split(), "integer", _said(lambda d, _: d.number(low, high)), {"en": en, "zh": zh}, **more)
+def _whole(names: str, en: str, zh: str, *bounds: int) -> Param:
+    low, high = bounds
+    return Param(names.split(), "integer", _said(lambda d, _: d.number(low, high)), {"en": en, "zh": zh})
 
 
 CITY = _string("city location place", "Name of the city", "城市名称", values.city)
-ROOM = _string("room area", "Which room", "哪个房间", lambda d, language: d.pick("客厅 卧室 厨房 浴室 书房 走廊 车库 阳台".split() if language == "zh" else "kitchen bedroom bathroom office hallway garage balcony basement".split()))  # fmt: skip
+ROOM = _string("room area", "Which room", "哪个房间", lambda d, language: d.pick("客厅 卧室 厨房 浴室 书房 走廊 车库 阳台".split() if language == "zh" else "kitchen bedroom bathroom office hallway garage balcony basement".split()))
 ORDER = _string("order_id order_number id", "Number of the order", "订单编号", lambda d, _: values.code(d))
 PRODUCT = _string("product item product_name", "The product", "商品名称", values.product)
 PERSON = _string("name person contact", "Name of the person", "人名", values.person)
@@ -96,7 +99,7 @@ _STATES = {
 _TASKS = {
     "en": ["[call|visit|write to] [mum|the dentist|the bank|Anna|the office|my boss|<n>]", "[buy|order|return|clean|repair] [a|the] <p>", "water the [plants|garden|flowers]", "pay the [rent|bill|invoice]", "[feed|walk] the [cat|dog]"],
     "zh": ["给[妈妈|牙医|银行|办公室|老板|<n>]打电话", "[买|订|退|修]<p>", "浇[花|水]", "交[房租|电费|水费]", "[喂猫|遛狗|取快递|拿药]"],
-}  # fmt: skip
+}
 
 
 def _task(draw: Draw, language: str) -> str:
@@ -176,7 +179,7 @@ def _heat(draw: Draw, language: str, args: list[Any]) -> Result:
     return {"status": "ok", draw.pick(["current", "now"]): now}, text, [str(args[1]), str(now)]
 
 
-def _translation(draw: Draw, language: str, args: list[Any]) -> Result:
+def _translation(draw: Draw, language: str, _args: list[Any]) -> Result:
     word = values.invented_word(draw) + " " + values.invented_word(draw)
     text = _say(language, f'The translation is "{word}".', f"译文是“{word}”。")
     return {draw.pick(["translation", "text"]): word}, text, [word]
@@ -200,13 +203,13 @@ def _stock(draw: Draw, language: str, args: list[Any]) -> Result:
     return {draw.pick(["price", "quote"]): price}, text, [str(price)]
 
 
-def _orders(draw: Draw, language: str, args: list[Any]) -> Result:
+def _orders(draw: Draw, language: str, _args: list[Any]) -> Result:
     numbers = [values.code(draw) for _ in range(draw.number(1, 3))]
     listed = ", ".join(numbers) if language == "en" else "、".join(numbers)
     return {"orders": numbers}, _say(language, f"Your orders: {listed}.", f"您的订单：{listed}。"), numbers
 
 
-def _status(draw: Draw, language: str, args: list[Any]) -> Result:
+def _status(draw: Draw, language: str, _args: list[Any]) -> Result:
     hours, load = draw.number(1, 900), draw.number(1, 99)
     text = _say(language, f"The server has been up for {hours} hours at {load} % load.", f"服务器已运行{hours}小时，负载{load}%。")
     return {draw.pick(["uptime_hours", "hours"]): hours, "load": load}, text, [str(hours), str(load)]
@@ -241,16 +244,22 @@ def _call(draw: Draw, language: str, args: list[Any]) -> Result:
     return {"status": "calling", "number": number}, _say(language, f"Calling {args[0]} at {number}.", f"正在呼叫{args[0]}，号码{number}。"), [number]
 
 
-def _sum(draw: Draw, language: str, args: list[Any]) -> Result:
+def _sum(draw: Draw, language: str, _args: list[Any]) -> Result:
     value = draw.number(1, 99999)
     return {draw.pick(["result", "value"]): value}, _say(language, f"The result is {value}.", f"结果是{value}。"), [str(value)]
 
 
+def _limit(draw: Draw, language: str) -> tuple[Any, str]:
+    value = draw.number(5, 900)
+    english, chinese = f" [under|below|for at most] {value}", f"，[不超过|最多]{value}元"
+    return value, draw.text(english if language == "en" else chinese)
+
+
 _CURRENCIES = "USD EUR NOK CNY JPY GBP SEK CHF".split()
 _MONEY = _choice({c: {"en": c, "zh": c} for c in _CURRENCIES})
-_LANGUAGES = {"french": {"en": "French", "zh": "法语"}, "german": {"en": "German", "zh": "德语"}, "spanish": {"en": "Spanish", "zh": "西班牙语"}, "japanese": {"en": "Japanese", "zh": "日语"}, "norwegian": {"en": "Norwegian", "zh": "挪威语"}}  # fmt: skip
-_UNIT = Param(["unit", "units"], "string", _choice({"celsius": {"en": " in [Celsius|celsius]", "zh": "，用摄氏度"}, "fahrenheit": {"en": " in [Fahrenheit|fahrenheit]", "zh": "，用华氏度"}}), {"en": "Unit of temperature", "zh": "温度单位"}, ("celsius", "fahrenheit"), optional=True)  # fmt: skip
-_DAY = Param(["day", "when"], "string", _choice({"today": {"en": " today", "zh": "今天"}, "tomorrow": {"en": " tomorrow", "zh": "明天"}}), {"en": "Which day", "zh": "哪一天"}, ("today", "tomorrow"), optional=True)  # fmt: skip
+_LANGUAGES = {"french": {"en": "French", "zh": "法语"}, "german": {"en": "German", "zh": "德语"}, "spanish": {"en": "Spanish", "zh": "西班牙语"}, "japanese": {"en": "Japanese", "zh": "日语"}, "norwegian": {"en": "Norwegian", "zh": "挪威语"}}
+_UNIT = Param(["unit", "units"], "string", _choice({"celsius": {"en": " in [Celsius|celsius]", "zh": "，用摄氏度"}, "fahrenheit": {"en": " in [Fahrenheit|fahrenheit]", "zh": "，用华氏度"}}), {"en": "Unit of temperature", "zh": "温度单位"}, ("celsius", "fahrenheit"), optional=True)
+_DAY = Param(["day", "when"], "string", _choice({"today": {"en": " today", "zh": "今天"}, "tomorrow": {"en": " tomorrow", "zh": "明天"}}), {"en": "Which day", "zh": "哪一天"}, ("today", "tomorrow"), optional=True)
 
 FAMILIES: list[Family] = [
     Family(["get_weather", "weather", "query_weather", "weather_lookup", "get_current_weather"], {"en": ["Get the weather for a city", "Current weather in a place", "Look up the weather"], "zh": ["查询城市天气", "获取某地的天气", "天气查询"]}, [CITY, _DAY, _UNIT],
@@ -260,12 +269,12 @@ FAMILIES: list[Family] = [
     Family(["get_time", "time_in_city", "local_time", "world_clock"], {"en": ["Local time in a city", "Get the time in a place"], "zh": ["查询城市当地时间", "世界时钟"]}, [CITY],
            {"en": ["[What time is it|What is the time|Tell me the time] in <0>[ now|]?", "[Local|Current] time in <0>[?| please]"], "zh": ["<0>现在几点[了|]？", "[查一下|告诉我]<0>的[当地|]时间。"]}, _time),
     Family(["send_email", "email", "send_mail", "mail_send"], {"en": ["Send an email", "Send a message by email"], "zh": ["发送电子邮件", "发邮件"]}, [_string("to recipient address", "Address of the recipient", "收件人地址", lambda d, _: values.email(d)), _string("subject title", "Subject line", "邮件主题", _task)],
-           {"en": ["[Send|Write] an email to <0> [with the subject|titled|about] \"<1>\"[ please|.|]", "[Email|Mail] <0> with the subject <1>"], "zh": ["[给|向]<0>发[一封|]邮件，[主题|标题]是“<1>”。", "发邮件到<0>，主题：<1>"]}, _email),
+           {"en": ['[Send|Write] an email to <0> [with the subject|titled|about] "<1>"[ please|.|]', "[Email|Mail] <0> with the subject <1>"], "zh": ["[给|向]<0>发[一封|]邮件，[主题|标题]是“<1>”。", "发邮件到<0>，主题：<1>"]}, _email),
     Family(["set_reminder", "create_reminder", "remind_me", "add_reminder"], {"en": ["Set a reminder", "Create a reminder at a time"], "zh": ["设置提醒", "创建提醒"]}, [_string("text message task", "What to remember", "提醒内容", _task), CLOCK],
            {"en": ["Remind me to <0> at <1>[.|]", "[Set|Create|Add] a reminder at <1>: <0>", "At <1> I [have to|must|need to] <0>, remind me[.| please]"], "zh": ["[提醒我|记得叫我]<1><0>。", "<1>提醒我<0>[。|]", "[设置|添加][一个|]提醒：<1>，<0>"]}, _reminder),
     Family(["convert_currency", "currency", "exchange", "convert_money"], {"en": ["Convert an amount of money", "Exchange between currencies"], "zh": ["货币换算", "换算汇率"]}, [Param(["amount", "value"], "number", _said(_decimal), {"en": "Amount of money", "zh": "金额"}), Param(["from_currency", "source", "from"], "string", _MONEY, {"en": "Currency to convert from", "zh": "原货币"}, tuple(_CURRENCIES)), Param(["to_currency", "target", "to"], "string", _MONEY, {"en": "Currency to convert to", "zh": "目标货币"}, tuple(_CURRENCIES))],
            {"en": ["[Convert|Change|Exchange] <0> <1> [to|into] <2>[.| please|]", "How [much is|many <2> are] <0> <1>[ in <2>]?", "<0> <1> in <2>[?|]"], "zh": ["[把|将]<0> <1>[换成|兑换成|换算成]<2>。", "<0> <1>等于多少<2>？"]}, _currency),
-    Family(["search_products", "product_search", "find_products", "search_shop"], {"en": ["Search the shop", "Find products by name"], "zh": ["搜索商品", "查找产品"]}, [_string("query keyword q", "What to search for", "搜索词", values.product), Param(["max_price", "price_limit"], "integer", lambda d, language: (lambda v: (v, d.text(f" [under|below|for at most] {v}" if language == "en" else f"，[不超过|最多]{v}元")))(d.number(5, 900)), {"en": "Highest price", "zh": "最高价格"}, optional=True)],
+    Family(["search_products", "product_search", "find_products", "search_shop"], {"en": ["Search the shop", "Find products by name"], "zh": ["搜索商品", "查找产品"]}, [_string("query keyword q", "What to search for", "搜索词", values.product), Param(["max_price", "price_limit"], "integer", _limit, {"en": "Highest price", "zh": "最高价格"}, optional=True)],
            {"en": ["[Search|Look] for a <0><1>[ please|.|]", "[Find|Show] me a <0><1>[.|]", "I am looking for a <0><1>."], "zh": ["[搜索|找一下|我想找|查找]<0><1>。", "有没有<0><1>？"]}, _search),
     Family(["track_order", "order_status", "get_order", "track_package"], {"en": ["Status of an order", "Track an order"], "zh": ["查询订单状态", "跟踪订单"]}, [ORDER],
            {"en": ["[Where is|Track|What is the status of|Check] [my |]order <0>[?|]", "[Has|When will] order <0> [arrived|arrive|been shipped]?"], "zh": ["[查一下|帮我查|跟踪]订单<0>[。|]", "订单<0>[到哪了|发货了吗|什么状态]？"]}, _track,
@@ -279,7 +288,7 @@ FAMILIES: list[Family] = [
     Family(["set_temperature", "thermostat", "heating", "set_heating"], {"en": ["Set the heating of a room", "Set the temperature in a room"], "zh": ["设置室温", "调节房间温度"]}, [ROOM, Param(["degrees", "temperature", "target"], "number", _said(lambda d, _: d.number(30, 58) / 2 if d.chance(0.3) else d.number(12, 29)), {"en": "Degrees Celsius", "zh": "摄氏度"})],
            {"en": ["[Set|Heat|Bring] the <0> to <1> degrees[.| please|]", "[Make it|I want] <1> degrees in the <0>[.|]"], "zh": ["[把|将]<0>[温度|]调到<1>度[。|]", "<0>[设为|调成]<1>度。"]}, _heat),
     Family(["translate", "translate_text", "translator"], {"en": ["Translate a text", "Translate into another language"], "zh": ["翻译文本", "翻译成其他语言"]}, [_string("text sentence content", "The text", "要翻译的文本", _task), Param(["language", "target_language", "lang"], "string", _choice(_LANGUAGES), {"en": "Target language", "zh": "目标语言"}, tuple(_LANGUAGES))],
-           {"en": ["Translate \"<0>\" [to|into] <1>[.|]", "[How do you say|What is] \"<0>\" in <1>?"], "zh": ["[把|将]“<0>”翻译成<1>。", "“<0>”用<1>怎么说？"]}, _translation),
+           {"en": ['Translate "<0>" [to|into] <1>[.|]', '[How do you say|What is] "<0>" in <1>?'], "zh": ["[把|将]“<0>”翻译成<1>。", "“<0>”用<1>怎么说？"]}, _translation),
     Family(["find_user", "get_user", "user_lookup", "search_contact"], {"en": ["Find a user by name", "Look up a contact"], "zh": ["查找用户", "按姓名查询联系人"]}, [PERSON],
            {"en": ["[Find|Look up|Show me|Get] the [user|contact|person] <0>[.|]", "[What is the email of|How can I reach|What do we know about] <0>?"], "zh": ["[查找|查一下|找出][用户|联系人]<0>。", "<0>的[邮箱|联系方式]是什么？"]}, _user),
     Family(["create_event", "add_event", "schedule_meeting", "calendar_add"], {"en": ["Add an event to the calendar", "Schedule a meeting"], "zh": ["添加日程", "安排会议"]}, [_string("with_person guest attendee", "Who takes part", "参加者", values.person), DATE, CLOCK],
@@ -304,4 +313,4 @@ FAMILIES: list[Family] = [
            {"en": ["[Call|Phone|Ring|Dial] <0>[.| please|]", "I [want|need|would like] to [talk to|speak with] <0>[.|]"], "zh": ["[给|帮我给]<0>打[个|]电话。", "[呼叫|拨打]<0>[的电话|]。"]}, _call),
     Family(["calculate", "calculator", "compute"], {"en": ["Calculate with two numbers", "A calculator"], "zh": ["计算器", "两个数的计算"]}, [_whole("a first x", "First number", "第一个数", 1, 9999), Param(["operation", "op"], "string", _choice({"add": {"en": "plus", "zh": "加"}, "subtract": {"en": "minus", "zh": "减"}, "multiply": {"en": "times", "zh": "乘以"}, "divide": {"en": "divided by", "zh": "除以"}}), {"en": "What to do", "zh": "运算"}, ("add", "subtract", "multiply", "divide")), _whole("b second y", "Second number", "第二个数", 1, 9999)],
            {"en": ["[Calculate|Compute|What is|Work out] <0> <1> <2>[?|.|]"], "zh": ["[计算|算一下|请问]<0><1><2>[。|等于多少？]"]}, _sum),
-]  # fmt: skip
+]

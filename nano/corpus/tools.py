@@ -52,9 +52,13 @@ def _reading(draw: Draw) -> Family:
         text = english if language == "en" else f"{args[0]}的{quantity_zh}是{value}。"
         return {draw.pick([quantity, "value", "result"]): value}, text, [str(value)]
 
+    def said(draw: Draw, language: str) -> tuple[Any, str]:
+        value = make(draw, language)
+        return value, value
+
     param = Param(
         [thing, f"{thing}_name", f"{thing}_id", "target"], "string",
-        lambda d, language: (lambda v: (v, v))(make(d, language)), {"en": f"The {thing_en}", "zh": thing_zh},
+        said, {"en": f"The {thing_en}", "zh": thing_zh},
     )  # fmt: skip
     return Family(
         [f"{verb}_{quantity}" for verb in ("get", "read", "check", "fetch")] + [f"{thing}_{quantity}", f"{quantity}_lookup"],
@@ -113,7 +117,9 @@ def _returned(draw: Draw, result: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in result.items())
 
 
-def _invoke(draw: Draw, language: str, tool: Declared) -> tuple[dict[str, Any], list[Any], list[str]]:
+def _invoke(
+    draw: Draw, language: str, tool: Declared
+) -> tuple[dict[str, Any], list[Any], list[str]]:
     """Arguments by name, values by position of the family's parameters, and how they are said."""
     arguments: dict[str, Any] = {}
     positions: list[Any] = []
@@ -154,7 +160,14 @@ def exchange(draw: Draw, language: str, tools: list[Declared]) -> Exchange:
     else:
         user = draw.one(family.requests[language], **{str(i): s for i, s in enumerate(spoken[0])})
     if draw.chance(0.12):
-        user = draw.text("[Please |Could you help: |Hi, |Hello! ]" if language == "en" else "[请问，|你好，|麻烦了：]") + user
+        user = (
+            draw.text(
+                "[Please |Could you help: |Hi, |Hello! ]"
+                if language == "en"
+                else "[请问，|你好，|麻烦了：]"
+            )
+            + user
+        )
     strings = [v for call in calls for v in call.arguments.values() if isinstance(v, str)]
     careless = typed_carelessly(draw, user)
     user = careless if all(text in careless for text in strings if text in user) else user

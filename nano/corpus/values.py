@@ -150,7 +150,9 @@ def email(draw: Draw) -> str:
     """An address at a reserved domain."""
     local = draw.pick([draw.pick(_GIVEN).lower(), invented_word(draw)])
     if draw.chance(0.5):
-        local += draw.pick([".", "_", ""]) + draw.pick([draw.pick(_SURNAMES).lower(), invented_word(draw)])
+        local += draw.pick([".", "_", ""]) + draw.pick(
+            [draw.pick(_SURNAMES).lower(), invented_word(draw)]
+        )
     if draw.chance(0.4):
         local += str(draw.number(1, 99))
     return f"{local}@{draw.pick(_DOMAINS)}"
@@ -158,7 +160,9 @@ def email(draw: Draw) -> str:
 
 def phone(draw: Draw) -> str:
     """A telephone number."""
-    return draw.pick(["", "+47 ", "555-"]) + "".join(str(draw.number(0, 9)) for _ in range(draw.number(6, 8)))
+    return draw.pick(["", "+47 ", "555-"]) + "".join(
+        str(draw.number(0, 9)) for _ in range(draw.number(6, 8))
+    )
 
 
 def code(draw: Draw) -> str:

@@ -1,4 +1,4 @@
-"""The corpus is a pure function of its seed, keeps evaluation apart, and reads as the template does."""
+"""The corpus is a pure function of its seed and reads as the shipped template does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_no_training_exchange_is_held_out() -> None:
 
 
 @pytest.mark.parametrize(("skill", "language", "thinking"), ROWS)
-def test_evaluation_rows_are_held_out_and_distinct(skill: str, language: str, thinking: bool) -> None:
+def test_evaluation_rows_are_held_out_and_distinct(
+    skill: str, language: str, thinking: bool
+) -> None:
     """A row has as many different problems as asked for."""
     problems = held_out(74, skill, language, thinking=thinking, count=20)
     assert len({(p.exchanges[-1].user, str(p.tools)) for p in problems}) == 20
@@ -87,10 +89,10 @@ def test_prompts_are_what_the_server_renders(
 
 
 def _ideal(conversation: Conversation) -> Reply:
-    whole, start = text(conversation), prompt(conversation)
+    reply = text(conversation).removeprefix(prompt(conversation))
     if conversation.skill == "tools":
-        return parsed(whole[len(start) :].split("<|observation|>")[0], conversation.thinking, conversation.tools)
-    return parsed(whole[len(start) :], conversation.thinking, conversation.tools)
+        reply = reply.split("<|observation|>")[0]
+    return parsed(reply, conversation.tools, thinking=conversation.thinking)
 
 
 @pytest.mark.parametrize(("skill", "language", "thinking"), ROWS)
@@ -108,7 +110,9 @@ def test_scoring_is_strict() -> None:
     assert is_right("tools", check, Reply(calls=[call]), thinking=False)
     assert not is_right("tools", check, Reply(calls=[call]), thinking=True)
     assert not is_right("tools", check, Reply(calls=[call, call]), thinking=False)
-    assert not is_right("tools", check, Reply(calls=[{"name": "f", "arguments": {"n": "1"}}]), thinking=False)
+    assert not is_right(
+        "tools", check, Reply(calls=[{"name": "f", "arguments": {"n": "1"}}]), thinking=False
+    )
     assert not is_right("arithmetic", {"number": 7}, Reply("3 + 4 = 8."), thinking=False)
 
 
@@ -117,7 +121,9 @@ def test_declared_arguments_fit_their_schema() -> None:
     types = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
     for index in range(150):
         draw = Draw(f"schema-{index}")
-        found = tools.exchange(draw, LANGUAGES[index % 2], tools.toolbox(draw, LANGUAGES[index % 2]))
+        found = tools.exchange(
+            draw, LANGUAGES[index % 2], tools.toolbox(draw, LANGUAGES[index % 2])
+        )
         schemas = {d["function"]["name"]: d["function"] for d in found.declarations}
         for call in found.calls:
             parameters = schemas[call.name].get("parameters", {})
