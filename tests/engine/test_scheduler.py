@@ -309,3 +309,15 @@ def test_nobody_waits_for_a_prefill_that_ranks_behind():
         bench.step()
     assert not slow.num_generated
     bench.run()
+
+
+def test_a_newcomer_leaves_a_page_for_each_that_runs():
+    """Who would have to be preempted at the next page boundary is not admitted yet."""
+    bench = Bench(num_pages=5)
+    first = bench.add(15, max_tokens=3)
+    bench.step()
+    second = bench.add(4, max_tokens=1)
+    while first in bench.live:
+        assert bench.step().keys() == {first.id}
+    assert bench.step().keys() == {second.id}
+    assert not bench.scheduler.num_preempted
