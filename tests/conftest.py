@@ -1,8 +1,14 @@
-"""What every test shares: one async backend, and an environment without our own settings."""
+"""What every test shares: one async backend, steady examples, no settings from outside."""
 
 import os
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no deadline that a busy machine could miss.
+settings.register_profile("glimt", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=3000)
+settings.load_profile("glimt")
 
 
 @pytest.fixture(scope="session")
