@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -256,6 +257,21 @@ async def test_a_worker_that_never_gets_ready_is_given_up():
         assert f"ended with status 70 {MAX_DEATHS_UNREADY} times" in raised.value.message
         assert "MemoryError: no room for the weights" in raised.value.message
         assert (engine.state, engine.num_deaths) == ("failed", MAX_DEATHS_UNREADY)
+
+
+async def test_a_worker_that_cannot_be_spawned_is_told():
+    """Without a process nobody waits for one: the state is failed and says what is missing."""
+    with tempfile.TemporaryDirectory(prefix="glimt-") as folder:
+        engine = Engine(
+            EngineSettings(),
+            model_path=Path(folder),
+            runtime_dir=Path(folder),
+            command=("/nowhere/python",),
+        )
+        await engine.start()
+        with pytest.raises(Unavailable, match=r"no worker process .* '/nowhere/python'"):
+            await engine.ready()
+        await engine.close()
 
 
 async def test_what_a_native_library_prints_reaches_the_log():

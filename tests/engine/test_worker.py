@@ -5,10 +5,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
+from glimt.engine import worker as worker_module
 from glimt.engine.loop import EXIT_CANNOT_LOAD, EXIT_CRASHED, EXIT_DRAINED
 from glimt.engine.messages import (
     Abort,
@@ -257,6 +259,20 @@ def test_a_checkpoint_at_fault_is_told_apart_from_a_crash():
         assert "is damaged." in damaged.output()
         assert no.wait() == EXIT_CRASHED
         assert "MemoryError: no room for the weights" in no.output()
+
+
+@pytest.mark.parametrize(
+    ("quota", "limit"),
+    [("max 100000", None), ("150000 100000", 2), ("50000 100000", 1), ("", None)],
+)
+def test_a_containers_quota_bounds_the_processors(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, limit: int | None
+):
+    """A container that may use two of sixty-four processors gets threads for two."""
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(worker_module, "CPU_QUOTA", tmp_path / "cpu.max")
+    available = psutil.cpu_count() or 1
+    assert 1 <= worker_module.num_processors() <= min(available, limit or available)
 
 
 def test_sigterm_ends_a_load_at_once():

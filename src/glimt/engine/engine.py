@@ -171,13 +171,16 @@ class Engine(EngineClient):
         num_unready = num_quick = 0
         while True:
             started_s = time.monotonic()
-            end = await self._run_worker()
+            try:
+                end = await self._run_worker()
+            except OSError as error:
+                self._fail(f"no worker process could be started ({error}).")
+                return
             self._num_deaths += 1
             num_unready = 0 if end.was_ready else num_unready + 1
             num_quick = num_quick + 1 if time.monotonic() - started_s < QUICK_DEATH_S else 0
             if end.hopeless or num_unready >= MAX_DEATHS_UNREADY:
-                self._logger.error("engine.failed", reason=end.failure)
-                self._set_state("failed", failure=end.failure)
+                self._fail(end.failure)
                 return
             pause_s = min(PAUSE_S * 2**num_quick, PAUSE_MAX_S)
             self._logger.error(
@@ -189,6 +192,11 @@ class Engine(EngineClient):
             )
             self._set_state("restarting")
             await asyncio.sleep(pause_s)
+
+    def _fail(self, reason: str) -> None:
+        """Give up: requests that wait and those to come are told why."""
+        self._logger.error("engine.failed", reason=reason)
+        self._set_state("failed", failure=reason)
 
     async def _run_worker(self) -> WorkerEnd:
         """One worker, from its start to its end. Cancelling this ends the worker."""
