@@ -61,6 +61,7 @@ class TemplateEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def call_binop(
         self, context: jinja2.runtime.Context, operator: str, left: object, right: object
     ) -> Any:  # noqa: ANN401 (as jinja declares it)
+        """Jinja's hook on `*` and `**`: texts and lists are not repeated without bounds."""
         numbers = isinstance(left, int | float) and isinstance(right, int | float)
         if operator == "**" or (not numbers and _repeats(left, right) > _MAX_REPEAT):
             raise jinja2.exceptions.SecurityError(f"`{operator}` is too large in this template")
