@@ -1,9 +1,10 @@
-"""Writes docs/reference from the code: commands, settings, HTTP, errors, metrics.
+"""Writes docs/reference from the code: commands, settings, HTTP, errors, metrics, modules.
 
 `--check` only compares.
 What can be read from the source is not written twice; `make check` fails when a page is stale.
 """
 
+import ast
 import contextlib
 import inspect
 import io
@@ -385,12 +386,25 @@ def metrics() -> str:
     )
 
 
+def modules() -> str:
+    """Every module, by its own first sentence."""
+    package = Path(cli.__file__).parent.parent
+    rows: list[str] = []
+    for path in sorted(package.rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if said:
+            sentence = " ".join(said.split("\n\n")[0].split())
+            rows.append(f"| `{path.relative_to(package).as_posix()}` | {sentence} |")
+    return "\n".join(["# Modules", "", "| file | |", "|---|---|", *rows])
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "cli": commands,
     "config": settings,
     "errors": error_tree,
     "http": http,
     "metrics": metrics,
+    "modules": modules,
 }
 
 

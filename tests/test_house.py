@@ -5,14 +5,13 @@ linter knows.
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 import glimt
 
@@ -45,10 +44,25 @@ TORCH_FREE = (
 )
 
 # Places where a process or a request begins: whatever went wrong below becomes an answer there.
-MAY_CATCH_EVERYTHING: dict[str, str] = {}
+MAY_CATCH_EVERYTHING = {
+    "api/edge.py": "the outermost layer of a request",
+    "api/endpoint.py": "a request, before its answer began",
+    "api/stream.py": "a request, in the middle of its answer",
+    "app/local.py": "a thread: what it raises is handed to whoever waits for it",
+    "engine/loop.py": "the worker process while it serves",
+    "engine/worker.py": "the worker process while it loads",
+}
+
+# Functions whose signature is somebody else's.
+MAY_TAKE_ANYTHING = {
+    "engine/download.py: __init__": "tqdm's, which huggingface_hub calls",
+    "engine/download.py: display": "tqdm's too",
+}
 
 # The environment is read where settings are made, and by commands; here is who else may, and why.
-MAY_READ_ENVIRONMENT: dict[str, str] = {}
+MAY_READ_ENVIRONMENT = {
+    "engine/worker.py": "a process of its own, which sets a variable that torch reads on import",
+}
 
 
 def name_of(path: Path) -> str:
@@ -56,6 +70,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(PACKAGE).as_posix()
 
 
+@functools.cache
 def tree_of(path: Path) -> ast.Module:
     """The parsed source."""
     return ast.parse(path.read_text(encoding="utf-8"))
@@ -71,23 +86,35 @@ def functions(tree: ast.AST) -> Iterator[Function]:
             yield node
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
+def test_a_file_can_be_read_in_one_sitting() -> None:
     """A file has at most 400 lines and a function at most 60."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
-    too_long = [
-        f"{function.name} (line {function.lineno})"
-        for function in functions(tree_of(path))
-        if (function.end_lineno or 0) - function.lineno + 1 > MAX_FUNCTION_LINES
-    ]
+    too_long: list[str] = []
+    for path in SOURCES:
+        num_lines = len(path.read_text(encoding="utf-8").splitlines())
+        if num_lines > MAX_FILE_LINES:
+            too_long.append(f"{name_of(path)}: {num_lines} lines")
+        for function in functions(tree_of(path)):
+            num_lines = (function.end_lineno or 0) - function.lineno + 1
+            if num_lines > MAX_FUNCTION_LINES:
+                too_long.append(f"{name_of(path)}: {function.name} has {num_lines} lines")
     assert too_long == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_module_says_what_it_knows(path: Path) -> None:
+def test_a_module_says_what_it_knows() -> None:
     """Every module that holds anything opens with a docstring."""
-    tree = tree_of(path)
-    assert not tree.body or ast.get_docstring(tree)
+    trees = {name_of(path): tree_of(path) for path in SOURCES}
+    assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+def overrides_foreign(node: ast.Module | ast.ClassDef) -> bool:
+    """Whether this is a class that fills in somebody else's, whose methods are explained there."""
+    return isinstance(node, ast.ClassDef) and any(
+        isinstance(base, ast.Attribute) or (isinstance(base, ast.Name) and base.id in FOREIGN_BASES)
+        for base in node.bases
+    )
+
+
+FOREIGN_BASES = {"tqdm", "Collector"}
 
 
 def test_public_things_are_explained() -> None:
@@ -100,7 +127,7 @@ def test_public_things_are_explained() -> None:
     missing: list[tuple[str, str]] = []
     for path in SOURCES:
         for parent in ast.walk(tree_of(path)):
-            if not isinstance(parent, (ast.Module, ast.ClassDef)):
+            if not isinstance(parent, (ast.Module, ast.ClassDef)) or overrides_foreign(parent):
                 continue
             for node in parent.body:
                 if not isinstance(node, (ast.ClassDef, *Function.__args__)):
@@ -114,18 +141,27 @@ def test_public_things_are_explained() -> None:
     assert [place for name, place in missing if name not in explained] == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_arguments_have_names(path: Path) -> None:
+def test_arguments_have_names() -> None:
     """No function takes `**kwargs`: a misspelt argument is an error where it is written."""
-    loose = [function.name for function in functions(tree_of(path)) if function.args.kwarg]
+    loose = [
+        f"{name_of(path)}: {function.name}"
+        for path in SOURCES
+        for function in functions(tree_of(path))
+        if function.args.kwarg and f"{name_of(path)}: {function.name}" not in MAY_TAKE_ANYTHING
+    ]
     assert loose == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_nothing_is_global(path: Path) -> None:
+def test_nothing_is_global() -> None:
     """State has an owner: no `global`, and no drawer for what has no place."""
-    assert [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Global)] == []
-    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "manager"}
+    assert [
+        name_of(path)
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Global)
+    ] == []
+    drawers = {"utils", "util", "helpers", "common", "misc", "manager"}
+    assert [name_of(path) for path in SOURCES if path.stem in drawers] == []
 
 
 def catches_everything(handler: ast.ExceptHandler) -> bool:
@@ -160,19 +196,24 @@ def test_only_the_top_reads_the_environment() -> None:
     assert found == set(MAY_READ_ENVIRONMENT)
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
-def test_a_test_states_its_law(path: Path) -> None:
-    """Every test says in a sentence what has to hold, and can fail."""
-    for function in functions(tree_of(path)):
-        if function.name.startswith("test_"):
-            assert ast.get_docstring(function), f"{function.name} has no docstring"
+def test_a_test_states_its_law() -> None:
+    """Every test says in a sentence what has to hold."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {function.name}"
+        for path in TESTS
+        for function in functions(tree_of(path))
+        if function.name.startswith("test_") and not ast.get_docstring(function)
+    ]
+    assert silent == []
 
 
-@pytest.mark.parametrize("module", TORCH_FREE)
-def test_torch_stays_in_the_worker(module: str) -> None:
+def test_torch_stays_in_the_worker() -> None:
     """The gateway and the command line never load torch, however they are imported."""
     script = (
-        f"import sys, {module}\nassert not {{'torch', 'triton', 'transformers'}} & set(sys.modules)"
+        "import importlib, sys\n"
+        f"for name in {TORCH_FREE!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert not {'torch', 'triton', 'transformers'} & set(sys.modules), name\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
@@ -210,3 +251,11 @@ def test_every_link_between_documents_leads_somewhere() -> None:
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_the_map_shows_what_is_there() -> None:
+    """Every Python file that DESIGN.md names, in its table of steps or in prose, exists."""
+    text = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text))
+    assert named
+    assert {name for name in named if not (PACKAGE / name).exists()} == set()
