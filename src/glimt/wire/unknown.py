@@ -56,4 +56,4 @@ def _elements(kind: object) -> list[Any]:
 
 @functools.cache
 def _hints(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return typing.get_type_hints(struct)
+    return {field.encode_name: field.type for field in msgspec.structs.fields(struct)}

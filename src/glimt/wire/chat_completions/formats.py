@@ -19,10 +19,10 @@ from glimt.core.request import (
 from glimt.wire.fields import Fields
 
 
-class JsonSchemaField(msgspec.Struct, rename={"schema_": "schema"}):
+class JsonSchemaField(msgspec.Struct):
     """`response_format.json_schema`. OpenAI requires a name; GLM servers do not."""
 
-    schema_: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
     name: str | None = None
     description: str | None = None
     strict: bool | None = None
@@ -69,13 +69,13 @@ def read_response_format(fields: Fields, warnings: list[str]) -> ResponseFormat:
 
 
 def _json_schema(field: JsonSchemaField | None) -> JsonSchemaFormat:
-    if field is None or field.schema_ is None:
+    if field is None or field.schema is None:
         missing = "json_schema" if field is None else "json_schema.schema"
         raise InvalidRequest(
             f"response_format.{missing} is missing.", param=f"response_format.{missing}"
         )
     return JsonSchemaFormat(
-        schema=field.schema_,
+        schema=field.schema,
         name=field.name or "response",
         description=field.description,
         strict=field.strict or False,

@@ -1,0 +1,551 @@
+"""Chat completions bodies: every field is honoured, refused by name or warned about."""
+
+import base64
+import json
+import typing
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+from openai.types.chat import completion_create_params
+
+from glimt.core.errors import GlimtError, InvalidRequest, UnsupportedParameter
+from glimt.core.parts import (
+    FilePart,
+    ImagePart,
+    Message,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from glimt.core.request import (
+    GrammarFormat,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    RegexFormat,
+    Sampling,
+    TextFormat,
+    Thinking,
+    ToolChoice,
+)
+from glimt.wire.chat_completions.request import decode_request
+from glimt.wire.codec import Call, client_name
+
+HI = {"role": "user", "content": "hi"}
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+def decode(**fields: Any) -> Call:
+    body = {"model": "glm", "messages": [HI], **fields}
+    return decode_request(json.dumps(body).encode())
+
+
+def refusal(**fields: Any) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as caught:
+        decode(**fields)
+    return caught.value
+
+
+def messages(*given: dict[str, Any]) -> tuple[Message, ...]:
+    return decode(messages=list(given)).request.messages
+
+
+def test_smallest_request():
+    """Model and messages are enough; everything else is not said."""
+    call = decode()
+    assert call.request.model == "glm"
+    assert call.request.messages == (Message(role="user", parts=(TextPart("hi"),)),)
+    assert call.request.sampling == Sampling()
+    assert call.request.thinking == Thinking()
+    assert call.warnings == ()
+    assert not call.stream
+
+
+def fields_of_the_reference() -> list[str]:
+    """The body's fields as the official client declares them."""
+    shape = completion_create_params.CompletionCreateParamsStreaming
+    return sorted(typing.get_type_hints(shape))
+
+
+def test_null_means_not_said():
+    """Every field of the reference, and of the dialects, may be null."""
+    dialects = ["thinking", "reasoning", "enable_thinking", "chat_template_kwargs", "top_k"]
+    names = {*fields_of_the_reference(), *dialects} - {"model", "messages"}
+    assert decode(**dict.fromkeys(names)) == decode()
+
+
+HONOURED: dict[str, Any] = {
+    "frequency_penalty": 0.5,
+    "logit_bias": {"5": -100},
+    "logprobs": True,
+    "max_completion_tokens": 7,
+    "max_tokens": 7,
+    "messages": [HI, HI],
+    "metadata": {"a": "b"},
+    "model": "other",
+    "n": 2,
+    "parallel_tool_calls": False,
+    "presence_penalty": 0.5,
+    "prompt_cache_key": "k",
+    "reasoning_effort": "none",
+    "response_format": {"type": "json_object"},
+    "safety_identifier": "someone",
+    "seed": 3,
+    "service_tier": "flex",
+    "stop": "x",
+    "stream": True,
+    "temperature": 0.5,
+    "tools": [FUNCTION],
+    "top_p": 0.5,
+    "user": "someone",
+}
+REFUSED: dict[str, Any] = {
+    "audio": {"voice": "alloy", "format": "wav"},
+    "function_call": "auto",
+    "functions": [{"name": "f"}],
+    "modalities": ["text", "audio"],
+    "moderation": {"model": "m"},
+    "web_search_options": {},
+    "top_logprobs": 3,
+    "tool_choice": "required",
+}
+WARNED: dict[str, Any] = {
+    "prediction": {"type": "content", "content": "x"},
+    "prompt_cache_options": {"mode": "implicit"},
+    "prompt_cache_retention": "24h",
+    "store": True,
+    "stream_options": {"include_usage": True},
+    "verbosity": "low",
+}
+
+
+def test_every_field_of_the_reference_is_accounted_for():
+    """No field that the official client can send is left to chance."""
+    assert sorted([*HONOURED, *REFUSED, *WARNED]) == fields_of_the_reference()
+
+
+@pytest.mark.parametrize("name", HONOURED)
+def test_honoured_fields_change_the_request(name: str):
+    """An honoured field makes a difference and needs no warning."""
+    call = decode(**{name: HONOURED[name]})
+    assert call != decode()
+    assert call.warnings == ()
+    assert call.request.extensions == {}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_fields_are_named(name: str):
+    """A refused field is named, and the message says what to do."""
+    error = refusal(**{name: REFUSED[name]})
+    assert error.param == name
+    assert name in error.message
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_ignored_fields_are_warned_about(name: str):
+    """An ignored field leaves the request as it was, and says so."""
+    call = decode(**{name: WARNED[name]})
+    assert call.request == decode().request
+    assert [warning.split()[0] for warning in call.warnings] == [name]
+
+
+def test_unknown_fields_travel_on():
+    """What no codec knows is kept for a provider that may."""
+    assert decode(frobnicate={"a": 1}).request.extensions == {"frobnicate": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "core"),
+    [
+        ("max_tokens", 1024.0, "max_tokens"),
+        ("max_completion_tokens", 1024, "max_tokens"),
+        ("top_k", 5.0, "top_k"),
+        ("min_p", 0.1, "min_p"),
+        ("repetition_penalty", 1.2, "repetition_penalty"),
+        ("min_tokens", 3, "min_tokens"),
+        ("seed", -5, "seed"),
+    ],
+)
+def test_sampling_fields(field: str, value: float, core: str):
+    """Numbers arrive where they belong, whole ones also when written with a point."""
+    assert getattr(decode(**{field: value}).request.sampling, core) == value
+
+
+def test_further_sampling_fields():
+    """Stops, biases and switches arrive in core's shape."""
+    sampling = decode(
+        stop=["a", "b"],
+        stop_token_ids=[1, 2.0],
+        logit_bias={"7": 1.5},
+        ignore_eos=True,
+        include_stop_str_in_output=True,
+        logprobs=True,
+        top_logprobs=2,
+        do_sample=False,
+        temperature=0.9,
+    ).request.sampling
+    assert sampling == Sampling(
+        stop=("a", "b"),
+        stop_token_ids=(1, 2),
+        logit_bias={7: 1.5},
+        ignore_eos=True,
+        include_stop=True,
+        top_logprobs=2,
+        temperature=0.0,
+    )
+    assert decode(max_tokens=-1, top_k=-1).request.sampling == Sampling()
+    assert decode(logprobs=True).request.sampling.top_logprobs == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": None}, "model"),
+        ({"messages": None}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"content": "hi"}]}, "messages[0].role"),
+        ({"messages": [HI, {"role": "user"}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "user", "content": [{"type": "poem"}]}]}, "messages[0].content[0].type"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{**HI, "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls"),
+        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+        ({"n": 0}, "n"),
+        ({"n": 1000}, "n"),
+        ({"seed": 2**70}, "seed"),
+        ({"stop": ["a"] * 17}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stop": [1]}, "stop[0]"),
+        ({"logit_bias": {"word": 1}}, "logit_bias"),
+        ({"logit_bias": {"1": 101}}, "logit_bias"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"stream": "yes"}, "stream"),
+        ({"service_tier": "gold"}, "service_tier"),
+        ({"metadata": {"a": 1}}, "metadata"),
+        ({"metadata": {str(i): "" for i in range(17)}}, "metadata"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tools": [FUNCTION], "tool_choice": "maybe"}, "tool_choice"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "regex"}}, "response_format.regex"),
+        ({"response_format": {}}, "response_format.type"),
+        ({"reasoning_effort": "extreme"}, "reasoning_effort"),
+        ({"thinking": {"type": "perhaps"}}, "thinking.type"),
+        ({"thinking": {"budget_tokens": -7}}, "thinking.budget_tokens"),
+        ({"thinking": True}, "thinking"),
+        ({"reasoning": {"effort": "low", "max_tokens": 5}}, "reasoning.max_tokens"),
+        ({"reasoning_format": "raw"}, "reasoning_format"),
+        ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
+        ({"guided_json": {}}, "guided_json"),
+        ({"echo": True}, "echo"),
+    ],
+)  # fmt: skip
+def test_mistakes_name_the_field(fields: dict[str, Any], param: str):
+    """Every mistake is answered with the path of the field at fault, also in the message."""
+    error = refusal(**fields)
+    assert error.param == param
+    assert param.split(".", maxsplit=1)[0].split("[")[0] in error.message
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"3", b"{", b'{"model": "a"', b"\xff", b"null"])
+def test_bodies_that_are_no_object(body: bytes):
+    """A body that is not a JSON object is said to be none."""
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(body)
+    assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("depth", [500, 100_000])
+def test_deep_nesting_is_an_error(depth: int):
+    """A document that is nested absurdly is refused or kept, and never crashes."""
+    deep = b"[" * depth + b"]" * depth
+    for name in (b"frobnicate", b"messages", b"tools"):
+        body = b'{"model": "a", "messages": [{"role": "user", "content": "a"}], "%b": %b}'
+        try:
+            decode_request(body % (name, deep))
+        except GlimtError as error:
+            assert error.status == 400
+
+
+def test_text_that_is_no_text():
+    """Bytes that are not UTF-8 inside a string are the client's mistake."""
+    with pytest.raises(InvalidRequest) as caught:
+        decode_request(b'{"model": "a", "messages": [{"role": "user", "content": "\xff"}]}')
+    assert caught.value.param == "messages"
+
+
+def test_roles():
+    """Developers are system; each role keeps its place and its name."""
+    given = messages(
+        {"role": "system", "content": "a"},
+        {"role": "developer", "content": "b", "name": "ops"},
+        {"role": "user", "content": ["plain", {"type": "text", "text": "part"}]},
+    )
+    assert given == (
+        Message(role="system", parts=(TextPart("a"),)),
+        Message(role="system", parts=(TextPart("b"),), name="ops"),
+        Message(role="user", parts=(TextPart("plain"), TextPart("part"))),
+    )
+
+
+def test_assistant_turns():
+    """Thought, text, refusal and calls come in this order; arguments may be an object."""
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    (message,) = messages(
+        {
+            "role": "assistant",
+            "content": "text",
+            "reasoning_content": "hm",
+            "refusal": "no",
+            "tool_calls": [call],
+            "annotations": [],
+            "audio": None,
+            "function_call": None,
+        }
+    )
+    assert message.parts == (
+        ReasoningPart(text="hm"),
+        TextPart("text"),
+        RefusalPart("no"),
+        ToolCallPart(id="1", name="f", arguments='{"a":1}'),
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm"},
+        {"reasoning": [{"type": "text", "text": "hm"}]},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}], "reasoning": "hm"},
+    ],
+)
+def test_thoughts_of_earlier_turns(fields: dict[str, Any]):
+    """A thought is found in each of the fields that clients keep it in, and only once."""
+    (message,) = messages({"role": "assistant", "content": "", **fields})
+    assert message.parts[0] == ReasoningPart(text="hm")
+    assert sum(isinstance(part, ReasoningPart) for part in message.parts) == 1
+
+
+def test_opaque_thoughts_are_kept():
+    """What only its producer can read goes back with the rest."""
+    detail = {"type": "reasoning.encrypted", "data": "…", "id": "r", "format": "x-v1"}
+    (message,) = messages({"role": "assistant", "content": "a", "reasoning_details": [detail]})
+    assert message.parts[0] == ReasoningPart(encrypted="…", id="r", format="x-v1")
+
+
+def test_tool_results():
+    """A result names its call, whatever shape its content has."""
+    given = messages(
+        {"role": "tool", "tool_call_id": "1", "content": "text"},
+        {"role": "tool", "tool_call_id": "2", "content": [{"type": "text", "text": "part"}]},
+    )
+    assert [message.parts[0] for message in given] == [
+        ToolResultPart(call_id="1", content=(TextPart("text"),)),
+        ToolResultPart(call_id="2", content=(TextPart("part"),)),
+    ]
+
+
+def test_media():
+    """Images, sounds and documents become parts, decoded where they are inline."""
+    data = base64.b64encode(b"bytes").decode()
+    (message,) = messages(
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "https://a.b/c.png", "detail": "low"}},
+                {"type": "image_url", "image_url": f"data:image/png;base64,{data}"},
+                {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+                {"type": "file", "file": {"file_data": data, "filename": "a.pdf"}},
+                {"type": "video_url", "video_url": {"url": "https://a.b/c.mp4"}},
+            ],
+        }
+    )
+    assert message.parts == (
+        ImagePart(url="https://a.b/c.png", detail="low"),
+        ImagePart(data=b"bytes", media_type="image/png"),
+        FilePart(kind="audio", data=b"bytes", media_type="audio/wav"),
+        FilePart(kind="file", data=b"bytes", name="a.pdf"),
+        FilePart(kind="video", url="https://a.b/c.mp4"),
+    )
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,***", "data:image/png,abc"])
+def test_broken_data_addresses(url: str):
+    """An inline image that cannot be decoded is named."""
+    image = {"type": "image_url", "image_url": {"url": url}}
+    error = refusal(messages=[{"role": "user", "content": [image]}])
+    assert error.param == "messages[0].content[0].image_url"
+
+
+def test_unknown_fields_of_messages_are_warned_about():
+    """A field that no message has is left out and named; the rest is understood."""
+    call = decode(
+        messages=[{**HI, "weird": 1}, {"role": "user", "content": [{"text": "a", "odd": 2}]}]
+    )
+    assert [warning.split()[0] for warning in call.warnings] == [
+        "messages[0].weird",
+        "messages[1].content[0].odd",
+    ]
+    assert call.request.messages[1].parts == (TextPart("a"),)
+
+
+def test_tools():
+    """A tool keeps its raw form for templates that show it as it was written."""
+    raw = {"type": "function", "function": {"name": "f", "description": "d", "x": 1}}
+    (tool,) = decode(tools=[raw]).request.tools
+    assert (tool.name, tool.description, tool.parameters, tool.strict) == ("f", "d", None, False)
+    assert tool.raw == raw
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("auto", ToolChoice()),
+        ("none", ToolChoice(mode="none")),
+        ("required", ToolChoice(mode="required")),
+        (
+            {"type": "function", "function": {"name": "f"}},
+            ToolChoice(mode="required", names=("f",)),
+        ),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [FUNCTION]},
+            },
+            ToolChoice(mode="auto", names=("f",)),
+        ),
+    ],
+)
+def test_tool_choice(given: Any, expected: ToolChoice):
+    """All spellings of the choice."""
+    assert decode(tools=[FUNCTION], tool_choice=given).request.tool_choice == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"type": "text"}, TextFormat()),
+        ({"type": "json_object"}, JsonObjectFormat()),
+        (
+            {"type": "json_schema", "json_schema": {"name": "a", "schema": {}, "strict": True}},
+            JsonSchemaFormat(schema={}, name="a", strict=True),
+        ),
+        ({"type": "regex", "regex": "a+"}, RegexFormat("a+")),
+        ({"type": "grammar", "grammar": "start: /a/"}, GrammarFormat(grammar="start: /a/")),
+    ],
+)
+def test_response_formats(given: dict[str, Any], expected: object):
+    """All kinds of format."""
+    assert decode(response_format=given).request.response_format == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"reasoning_effort": "none"}, Thinking(enabled=False)),
+        ({"reasoning_effort": "high"}, Thinking(enabled=True, effort="high")),
+        ({"thinking": {"type": "disabled"}}, Thinking(enabled=False)),
+        (
+            {"thinking": {"type": "enabled", "clear_thinking": False, "budget_tokens": 10}},
+            Thinking(enabled=True, clear=False, budget_tokens=10),
+        ),
+        ({"enable_thinking": False}, Thinking(enabled=False)),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, Thinking(enabled=False)),
+        ({"chat_template_kwargs": {"clear_thinking": False}}, Thinking(clear=False)),
+        ({"reasoning": {"enabled": False}}, Thinking(enabled=False)),
+        ({"reasoning": {"effort": "none"}}, Thinking(enabled=False)),
+        (
+            {"reasoning": {"max_tokens": 50, "exclude": True}},
+            Thinking(budget_tokens=50, hidden=True),
+        ),
+        ({"disable_reasoning": True}, Thinking(enabled=False)),
+        ({"clear_thinking": False}, Thinking(clear=False)),
+        ({"reasoning_format": "hidden"}, Thinking(hidden=True)),
+        ({"include_reasoning": False}, Thinking(hidden=True)),
+        ({"thinking_budget": 0}, Thinking(enabled=False)),
+    ],
+)
+def test_spellings_of_thinking(fields: dict[str, Any], expected: Thinking):
+    """Every vendor's spelling means the same struct."""
+    assert decode(**fields).request.thinking == expected
+
+
+def test_contradictory_spellings():
+    """Two spellings that contradict each other are both named."""
+    error = refusal(enable_thinking=True, chat_template_kwargs={"enable_thinking": False})
+    assert error.param == "chat_template_kwargs.enable_thinking"
+    assert "enable_thinking and chat_template_kwargs.enable_thinking" in error.message
+    assert decode(reasoning_effort="high", thinking={"type": "enabled"}).request.thinking.enabled
+
+
+def test_template_arguments():
+    """What the template alone understands reaches it."""
+    call = decode(chat_template_kwargs={"enable_thinking": True, "language": "zh"})
+    assert call.request.template_arguments == {"language": "zh"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "core", "expected"),
+    [
+        ({}, "num_choices", "n"),
+        ({}, "sampling.temperature", "temperature"),
+        ({"max_tokens": 5}, "sampling.max_tokens", "max_tokens"),
+        ({"max_completion_tokens": 5}, "sampling.max_tokens", "max_completion_tokens"),
+        ({"reasoning_effort": "low"}, "thinking.effort", "reasoning_effort"),
+        ({}, "sampling.logit_bias.5", "logit_bias.5"),
+        ({}, "messages[1].content[0]", "messages[1].content[0]"),
+    ],
+)
+def test_names_of_the_client(fields: dict[str, Any], core: str, expected: str):
+    """Core's name of a field is said in the client's own spelling."""
+    assert client_name(core, decode(**fields).names) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+NAMES = st.sampled_from([*fields_of_the_reference(), "thinking", "reasoning", "top_k", "tools"])
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=4))
+def test_any_body_is_understood_or_refused(fields: dict[str, Any]):
+    """Whatever JSON a field holds, the answer is a request or an error that names a field."""
+    body = msgspec.json.encode({"model": "glm", "messages": [HI], **fields})
+    try:
+        decode_request(body)
+    except InvalidRequest as error:
+        assert error.param
+        assert error.status == 400
+
+
+def test_unsupported_is_told_from_invalid():
+    """What is understood but not done here has a code of its own."""
+    assert isinstance(refusal(functions=[]), UnsupportedParameter)
+    assert refusal(functions=[]).code == "unsupported_parameter"

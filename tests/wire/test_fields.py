@@ -1,0 +1,21 @@
+"""Warnings and names on their way to the client."""
+
+from glimt.wire.codec import client_name, client_warnings
+
+
+def test_longest_beginning_wins():
+    """The most specific spelling that is known replaces its part of the path."""
+    names = {"a": "x", "a.b": "y"}
+    assert client_name("a.b[0].c", names) == "y[0].c"
+    assert client_name("a.z", names) == "x.z"
+    assert client_name("ab", names) == "ab"
+    assert client_name("sampling.seed", {}) == "seed"
+
+
+def test_warnings_are_translated():
+    """A warning opens with a path, which is said in the client's words."""
+    warnings = ("thinking.effort 'low' was not honoured", "plain")
+    assert client_warnings(warnings, {"thinking.effort": "reasoning_effort"}) == [
+        "reasoning_effort 'low' was not honoured",
+        "plain",
+    ]
