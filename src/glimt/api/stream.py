@@ -21,6 +21,9 @@ from glimt.wire.codec import StreamEncoder
 
 T = TypeVar("T")
 
+YIELD_EVERY: Final = 32
+"""A provider that never has to wait must not keep others, nor the watch for its client, from it."""
+
 STREAM_HEADERS: Final[Headers] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -99,12 +102,16 @@ class EventStream:
 
     async def _produce(self, send: Send) -> None:
         encode = self._encoder.encode
+        num_written = 0
         async with closing(self._events):
             try:
                 async for event in self._events:
                     data = encode(event)
                     if data:
                         await self._write(send, data, event)
+                        num_written += 1
+                        if num_written % YIELD_EVERY == 0:
+                            await asyncio.sleep(0)
                 data = self._encoder.end()
             except GlimtError as error:
                 if not self._opened:

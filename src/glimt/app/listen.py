@@ -7,6 +7,7 @@ from typing import Final
 from glimt.app.config import Config, ConfigError
 
 _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where to call, not to listen
+BACKLOG: Final = 2048
 
 
 class ListenError(ConfigError):
@@ -14,7 +15,7 @@ class ListenError(ConfigError):
 
 
 def bind(config: Config) -> socket.socket:
-    """A socket at the configured address, listening not yet.
+    """A socket that listens at the configured address.
 
     Raises:
         ListenError: The port is taken, or the address is not this machine's.
@@ -30,6 +31,8 @@ def bind(config: Config) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        # From here on callers wait instead of being turned away.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ListenError(_explained(error, host, port)) from error

@@ -21,7 +21,7 @@ from glimt import __version__
 from glimt.api.edge import Edge
 from glimt.app.build import House
 from glimt.app.config import Config, ConfigError
-from glimt.app.listen import ListenError, address_of, bind
+from glimt.app.listen import BACKLOG, ListenError, address_of, bind
 from glimt.app.local import LoadError
 from glimt.app.log import configure_logging
 from glimt.app.progress import show_progress
@@ -29,7 +29,6 @@ from glimt.engine.messages import EngineInfo
 
 _KEEP_ALIVE_S: Final = 75
 """Longer than clients keep idle connections, so that it is they who close them."""
-_BACKLOG: Final = 2048
 
 
 class ServeError(ConfigError):
@@ -92,7 +91,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(drain_s)),
             )
