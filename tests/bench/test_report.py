@@ -85,9 +85,8 @@ def test_a_level_without_answers_has_no_rates() -> None:
 def test_the_table_has_a_row_a_level() -> None:
     """A person sees one line for every concurrency."""
     level = Level(4, 0.0, 1.0, [answered(0.0, [0.25, 0.5], 2, 0.5)])
-    console = Console(width=160)
+    console = Console(width=80)
     with console.capture() as capture:
         console.print(table([summarize(level)]))
     row = capture.get().splitlines()[-1]
-    assert row.split()[:3] == ["4", "1", "0"]
-    assert "250 / 250 / 250" in row
+    assert row.split() == ["4", "0", "of", "1", "250", "250", "250", "250", "250", "250", "4", "2"]

@@ -99,22 +99,21 @@ def summarize(level: Level) -> LevelReport:
 
 def table(reports: Sequence[LevelReport]) -> Table:
     """The reports for a person, one row a level."""
-    result = Table(box=None, pad_edge=False, header_style="bold")
+    result = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in (
-        "clients", "requests", "errors", "first token ms\np50 / p90 / p99",
-        "between pieces ms\np50 / p90 / p99", "per token ms\np50", "tokens/s\none answer",
-        "tokens/s\nall",
+        "clients", "failed", "first ms\np50", "\np90", "\np99", "gap ms\np50", "\np99",
+        "token ms\np50", "tokens/s\none", "tokens/s\nall",
     ):  # fmt: skip
-        result.add_column(heading, justify="right")
+        least = max(map(len, heading.split("\n")))
+        result.add_column(heading, justify="right", no_wrap=True, min_width=least)
     for report in reports:
+        first, gap, each = report.first_token_ms, report.gap_ms, report.per_token_ms
+        numbers = (first.p50, first.p90, first.p99, gap.p50, gap.p99, each.p50)
         result.add_row(
             str(report.concurrency),
-            str(report.num_requests),
-            str(report.num_errors),
-            _three(report.first_token_ms),
-            _three(report.gap_ms),
-            _number(report.per_token_ms.p50),
-            _number(_ratio(1e3, report.per_token_ms.p50)),
+            f"{report.num_errors} of {report.num_requests}",
+            *(_number(value) for value in numbers),
+            _number(_ratio(1e3, each.p50)),
             _number(report.output_tokens_per_s),
         )
     return result
@@ -134,10 +133,6 @@ def _per_token_ms(sample: Sample) -> list[float]:
 
 def _ratio(above: float, below: float) -> float:
     return above / below if below else math.nan
-
-
-def _three(points: Percentiles) -> str:
-    return f"{_number(points.p50)} / {_number(points.p90)} / {_number(points.p99)}"
 
 
 def _number(value: float) -> str:
