@@ -25,6 +25,7 @@ from glimt.app import config as settings
 from glimt.bench.client import base_url
 from glimt.cli.terminal import CommandError
 
+_COMMAND: Final = (sys.executable, "-m", "glimt.cli", "serve")
 _PROBE_S: Final = 2.0
 _POLL_S: Final = 0.1
 _STOP_S: Final = 10.0
@@ -115,7 +116,7 @@ async def _started() -> AsyncGenerator[str]:
     with tempfile.NamedTemporaryFile(prefix="glimt-", suffix=".log") as log:
         # A session of its own: Ctrl-C in the terminal is for the command, not for its server.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "glimt.cli", "serve"),
+            *_COMMAND,
             *("--host", "127.0.0.1", "--port", str(port)),
             stdin=subprocess.DEVNULL,
             stdout=log,
