@@ -28,6 +28,7 @@ from glimt.core import errors
 from glimt.core.clock import SystemClock
 from glimt.gateway.meter import Meter
 from glimt.wire.chat_completions import request as chat_completions
+from glimt.wire.completions import request as completions
 from glimt.wire.fields import Fields
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -265,6 +266,7 @@ _BODIES: dict[str, tuple[ModuleType, bytes]] = {
         chat_completions,
         b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}',
     ),
+    "/v1/completions": (completions, b'{"model": "m", "prompt": "hi"}'),
 }
 
 
