@@ -103,10 +103,11 @@ def test_late_errors_are_told_in_the_stream(serve):
     """What fails in the middle of a stream reaches the client as an error, after what was said."""
     script = [*say("Hel")[:2], EngineDied("The worker was killed.")]
     served = serve(ScriptedProvider(script))
-    said = []
-    with openai(served.url) as client, pytest.raises(APIError, match="The worker was killed"):
-        for chunk in client.chat.completions.create(**ASK, stream=True):
-            said.append(chunk.choices[0].delta.content)
+    with openai(served.url) as client:
+        chunks = client.chat.completions.create(**ASK, stream=True)
+        said = [next(chunks).choices[0].delta.content for _ in range(2)]
+        with pytest.raises(APIError, match="The worker was killed"):
+            next(chunks)
     assert said == ["", "Hel"]
 
 

