@@ -225,6 +225,26 @@ def test_a_gone_connection_takes_only_its_own_requests_along():
     assert run(core).keys() == {(0, id_) for id_ in range(4)}
 
 
+def test_500_queued_requests_and_gone_connections_leave_nothing_behind():
+    """After a flood and three disconnects no page, slot, queue entry or draw's state is left."""
+    core = make_core(FakeRunner(num_pages=20))
+    for id_ in range(500):
+        prompt = [id_ % 32] * (id_ % 70 + 1)
+        assert core.add(id_ % 5, submit(id_, prompt, max_tokens=2, presence_penalty=0.5)) is None
+    for connection in (1, 2, 4):
+        for _ in range(5):
+            core.step()
+        core.drop_connection(connection)
+        core.check_integrity()
+    reports = run(core)
+    assert {connection for connection, _ in reports} == {0, 3}
+    stats = core.stats()
+    assert (stats.running, stats.waiting, stats.pages_used) == (0, 0, 0)
+    assert stats.finished_total + stats.aborted_total == 500
+    assert not core._sampler.remembered
+    assert len(core._sampler._penalties.slots) == 0
+
+
 def test_broken_logits_end_one_request_with_an_error():
     """NaN ends its own request with "error"; others and later ones are served as if alone."""
     runner = FakeRunner()
