@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import glimt
@@ -259,3 +260,32 @@ def test_the_map_shows_what_is_there() -> None:
     named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text))
     assert named
     assert {name for name in named if not (PACKAGE / name).exists()} == set()
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Every third-party package that the source imports is among the requirements."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["engine"]]
+    named = {normal(re.split(r"[\[<>=!;~ ]", requirement)[0]) for requirement in declared}
+    known = packages_distributions()
+    missing: set[str] = set()
+    for path in SOURCES:
+        for node in ast.walk(tree_of(path)):
+            match node:
+                case ast.Import():
+                    imported = [alias.name for alias in node.names]
+                case ast.ImportFrom(module=str(module), level=0):
+                    imported = [module]
+                case _:
+                    continue
+            for package in {name.split(".")[0] for name in imported}:
+                if package == "glimt" or package in sys.stdlib_module_names:
+                    continue
+                if not named & {normal(name) for name in known.get(package, [package])}:
+                    missing.add(f"{name_of(path)}: {package}")
+    assert missing == set()
+
+
+def normal(name: str) -> str:
+    """A distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
