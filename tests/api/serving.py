@@ -13,8 +13,8 @@ from glimt.api.routes import create_app
 from glimt.api.services import Services
 from glimt.api.settings import HttpSettings
 from glimt.app.config import Config
+from glimt.app.http_server import HttpServer
 from glimt.app.listen import address_of, bind
-from glimt.app.server import HttpServer
 from glimt.core.clock import SystemClock
 from glimt.core.provider import Provider
 from glimt.gateway.answer import Gateway
@@ -60,11 +60,16 @@ def services(
     readiness = FixedReadiness(READY)
     clock = SystemClock()
     meter = Meter(clock)
+
+    async def metrics() -> bytes:
+        return meter.render()
+
     built = Services(
         gateway=Gateway(registry, readiness, meter),
         readiness=readiness,
         meter=meter,
         clock=clock,
+        metrics=metrics,
         settings=settings or HttpSettings(),
         api_keys=api_keys,
     )

@@ -8,8 +8,9 @@ import pytest
 
 from glimt.app.build import House
 from glimt.app.config import Config
+from glimt.app.engine_model import LoadError
 from glimt.app.listen import ListenError, address_of, bind
-from glimt.app.local import LoadError, model_id
+from glimt.app.local import model_id
 from glimt.engine.settings import EngineSettings
 
 

@@ -90,8 +90,8 @@ class MetricsEndpoint:
         self._services = services
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await self._services.refresh_stats()
-        await send_document(send, 200, self._services.meter.render(), content_type=_METRICS)
+        text = await self._services.metrics()
+        await send_document(send, 200, text, content_type=_METRICS)
 
 
 class LandingEndpoint:

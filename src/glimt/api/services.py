@@ -10,17 +10,13 @@ from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness
 
 
-async def _nothing_to_refresh() -> None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything that HTTP needs of the house below.
 
     Attributes:
         api_keys: Who may ask; empty lets everybody in.
-        refresh_stats: Fetches the engine's numbers of this moment, for `/metrics`.
+        metrics: Makes the text for `/metrics`.
         access_log: Whether each request is logged.
     """
 
@@ -29,6 +25,6 @@ class Services:
     meter: Meter
     clock: Clock
     settings: HttpSettings
+    metrics: Callable[[], Awaitable[bytes]]
     api_keys: tuple[str, ...] = ()
     access_log: bool = True
-    refresh_stats: Callable[[], Awaitable[None]] = _nothing_to_refresh

@@ -8,7 +8,10 @@ from glimt.api.edge import Edge
 from glimt.api.routes import create_app
 from glimt.api.services import Services
 from glimt.app.config import Config
+from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
+from glimt.app.peers import Peers
+from glimt.app.shared import Share, SharedModel
 from glimt.core.clock import SystemClock
 from glimt.core.provider import Provider
 from glimt.engine.messages import EngineInfo
@@ -23,27 +26,47 @@ class House:
     Attributes:
         app: The ASGI application.
         model: The model on this machine.
+        meter: What this process counted.
+        peers: The other processes of this server, where there are some.
     """
 
-    def __init__(self, config: Config, *, providers: tuple[Provider, ...] = ()) -> None:
-        """Nothing starts yet. `providers` are asked before the model on this machine."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        providers: tuple[Provider, ...] = (),
+        share: Share | None = None,
+    ) -> None:
+        """Nothing starts yet.
+
+        Args:
+            config: What was configured.
+            providers: Asked before the model on this machine.
+            share: The engine of another process, to be used in place of one of our own.
+        """
         logger: Any = structlog.get_logger()
         clock = SystemClock()
         registry = Registry()
         for provider in providers:
             registry.add(provider)
-        self.model = LocalModel(config.engine, registry, home=config.home, logger=logger)
-        meter = Meter(clock, stats=self.model.stats)
+        self.model: EngineModel
+        if share is None:
+            self.model = LocalModel(config.engine, registry, home=config.home, logger=logger)
+        else:
+            length = config.engine.context_length
+            self.model = SharedModel(share, registry, context_length=length)
+        self.meter = Meter(clock, stats=self.model.stats)
+        self.peers: Peers | None = None
         self.app: Edge = create_app(
             Services(
-                gateway=Gateway(registry, self.model, meter),
+                gateway=Gateway(registry, self.model, self.meter),
                 readiness=self.model,
-                meter=meter,
+                meter=self.meter,
                 clock=clock,
                 settings=config.http,
+                metrics=self._metrics,
                 api_keys=config.api_keys,
                 access_log=config.log.access,
-                refresh_stats=self.model.refresh_stats,
             )
         )
 
@@ -55,6 +78,13 @@ class House:
         """Wait for the model. Raises `LoadError` when it cannot be served."""
         return await self.model.ready()
 
+    def share(self) -> Share:
+        """What another process needs to use our engine; known once it is ready."""
+        model = self.model
+        if not isinstance(model, LocalModel) or model.folder is None or model.runtime_dir is None:
+            raise RuntimeError("there is no engine of our own to share")
+        return Share(model=model.model, folder=model.folder, runtime_dir=model.runtime_dir)
+
     def stop_admitting(self) -> None:
         """Refuse new requests; the first step of a drain."""
         self.model.stop_admitting()
@@ -62,3 +92,8 @@ class House:
     async def close(self) -> None:
         """End everything; the last step."""
         await self.model.close()
+
+    async def _metrics(self) -> bytes:
+        await self.model.refresh_stats()
+        own = self.meter.render_gateway() if self.peers is None else await self.peers.render()
+        return own + self.meter.render_engine()

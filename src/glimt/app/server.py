@@ -5,30 +5,27 @@ ends at once. The ready line goes to stdout, everything else to stderr.
 """
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
 import sys
-from collections.abc import Generator
-from typing import Any, Final
+from typing import Any
 
 import structlog
 import uvicorn
 import uvloop
 
 from glimt import __version__
-from glimt.api.edge import Edge
 from glimt.app.build import House
 from glimt.app.config import Config, ConfigError
-from glimt.app.listen import BACKLOG, ListenError, address_of, bind
-from glimt.app.local import LoadError
+from glimt.app.engine_model import LoadError
+from glimt.app.http_server import HttpServer
+from glimt.app.listen import ListenError, address_of, bind
 from glimt.app.log import configure_logging
+from glimt.app.peers import Peers
 from glimt.app.progress import show_progress
+from glimt.app.siblings import Siblings
 from glimt.engine.messages import EngineInfo
-
-_KEEP_ALIVE_S: Final = 75
-"""Longer than clients keep idle connections, so that it is they who close them."""
 
 
 class ServeError(ConfigError):
@@ -55,6 +52,7 @@ def serve(config: Config) -> None:
 
 async def _serve(config: Config, listener: socket.socket) -> None:
     house = House(config)
+    fleet: list[Siblings | Peers] = []
     server = HttpServer(house.app, drain_s=config.drain_s)
     stop = asyncio.Event()
     _on_signals(stop, server)
@@ -67,40 +65,34 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         await asyncio.wait({serving, ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
         await _cancel(progress)
         if ready.done() and not stop.is_set():
-            _announce(address_of(listener), house, ready.result())
+            info = ready.result()
+            if config.processes > 1:
+                await _multiply(config, house, listener, fleet)
+            _announce(address_of(listener), house, info)
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await _cancel(progress, stopping, ready)
         house.stop_admitting()
         server.should_exit = True
+        for part in fleet:
+            part.drain()
         await serving
+        for part in fleet:
+            await part.close()
         await house.close()
 
 
-class HttpServer(uvicorn.Server):
-    """uvicorn, with our signals: its own would end the process before the engine is closed."""
-
-    def __init__(self, app: Edge, *, drain_s: float) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                loop="uvloop",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(drain_s)),
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave them to `_on_signals`."""
-        yield
+async def _multiply(
+    config: Config, house: House, listener: socket.socket, fleet: list[Siblings | Peers]
+) -> None:
+    """Start the other processes; each of them answers for all when it is asked for numbers."""
+    share = house.share()
+    peers = Peers(share.runtime_dir, house.meter.render_gateway)
+    siblings = Siblings(config, share, listener)
+    fleet += [siblings, peers]
+    await peers.start()
+    house.peers = peers
+    await siblings.start()
 
 
 def _on_signals(stop: asyncio.Event, server: uvicorn.Server) -> None:

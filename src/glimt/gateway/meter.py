@@ -41,8 +41,9 @@ class Meter:
     def __init__(self, clock: Clock, *, stats: Callable[[], Stats] = Stats) -> None:
         """`stats` gives the engine's last report."""
         self._clock = clock
-        self.registry = registry = CollectorRegistry()
-        registry.register(_EngineCollector(stats))
+        self._engine_registry = CollectorRegistry()
+        self._engine_registry.register(_EngineCollector(stats))
+        self._registry = registry = CollectorRegistry()
         self._http_requests = Counter(
             "glimt_http_requests",
             "HTTP requests by route, method and status",
@@ -123,7 +124,15 @@ class Meter:
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
-        return generate_latest(self.registry)
+        return self.render_gateway() + self.render_engine()
+
+    def render_gateway(self) -> bytes:
+        """What this process counted itself."""
+        return generate_latest(self._registry)
+
+    def render_engine(self) -> bytes:
+        """What the engine says, the same to every process that shares it."""
+        return generate_latest(self._engine_registry)
 
     def _finished(self, model: str, event: Finished, duration_s: float) -> None:
         self._answer_s.labels(model).observe(duration_s)
