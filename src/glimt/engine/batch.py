@@ -28,7 +28,8 @@ class Batch:
         decode_pages: [num_decodes * P'] int64, the page table of the decodes alone, no wider than
             the longest of them needs, row after row.
         decode_mask: [num_decodes, 1, P' * PAGE_SIZE] in the model's dtype, added to their scores:
-            0 where there is a key, minus infinity where the last page is not full or is padding.
+            0 where there is a key, minus infinity where the last page is not full or is padding;
+            `None` when there are fewer than two decodes.
     """
 
     tokens: Tensor
@@ -41,7 +42,7 @@ class Batch:
     num_decodes: int
     num_latent: int
     decode_pages: Tensor
-    decode_mask: Tensor
+    decode_mask: Tensor | None
 
     @property
     def num_latent_tokens(self) -> int:

@@ -91,8 +91,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expansion_threshold(self) -> int:
-        """New tokens of a sequence from which on expanding the cached latents into keys and values
-        costs less than attending to the latents themselves: 398 for GLM-4.7-Flash.
+        """New tokens of a sequence from which on keys and values pay.
+
+        Expanding them from the context's latents then costs less than attending to the latents
+        themselves: 398 for GLM-4.7-Flash.
         """
         expand = self.num_heads * (self.qk_nope_head_dim + self.v_head_dim) * self.kv_lora_rank
         absorbed = self.num_heads * (self.cache_width + self.kv_lora_rank)
@@ -158,7 +160,7 @@ def parse_config(document: dict[str, Any], *, where: str = "config.json") -> Mod
         v_head_dim=fields.integer("v_head_dim", 256),
         num_experts=fields.integer("n_routed_experts", 64, other="num_local_experts"),
         num_experts_per_token=fields.integer("num_experts_per_tok", 4),
-        num_shared_experts=fields.integer("n_shared_experts", 1, least=0),
+        num_shared_experts=fields.integer("n_shared_experts", 1),
         num_expert_groups=fields.integer("n_group", 1),
         num_chosen_groups=fields.integer("topk_group", 1),
         normalize_expert_weights=fields.flag("norm_topk_prob", default=True),
@@ -203,6 +205,7 @@ def _refuse_contradictions(fields: "_Fields", config: ModelConfig) -> None:
     ):
         if name in document and document[name] not in (supported, None):
             fields.fault(f"{name} is {document[name]!r}; supported: {supported!r}")
+    _refuse_impossible_sizes(fields, config)
     if document.get("q_lora_rank", 0) is None:
         fields.fault("q_lora_rank is null (queries without a low rank); supported: a number")
     kv_heads = document.get("num_key_value_heads", config.num_heads)
@@ -210,6 +213,13 @@ def _refuse_contradictions(fields: "_Fields", config: ModelConfig) -> None:
         fields.fault(
             f"num_key_value_heads is {kv_heads}; latent attention needs {config.num_heads}"
         )
+    if config.num_mtp_layers > 1:
+        fields.fault(f"num_nextn_predict_layers is {config.num_mtp_layers}; supported: 0 or 1")
+    if config.dtype not in ("bfloat16", "float16", "float32"):
+        fields.fault(f"dtype is {config.dtype!r}; supported: bfloat16, float16, float32")
+
+
+def _refuse_impossible_sizes(fields: "_Fields", config: ModelConfig) -> None:
     # `head_dim` is deliberately not read: re-saved configs carry qk_rope_head_dim under that name.
     if config.qk_rope_head_dim % 2:
         fields.fault(f"qk_rope_head_dim is {config.qk_rope_head_dim}; it must be even")
@@ -223,10 +233,6 @@ def _refuse_contradictions(fields: "_Fields", config: ModelConfig) -> None:
             fields.fault("topk_group leaves fewer experts than num_experts_per_tok")
     if config.num_chosen_groups > config.num_expert_groups:
         fields.fault("topk_group is larger than n_group")
-    if config.num_mtp_layers > 1:
-        fields.fault(f"num_nextn_predict_layers is {config.num_mtp_layers}; supported: 0 or 1")
-    if config.dtype not in ("bfloat16", "float16", "float32"):
-        fields.fault(f"dtype is {config.dtype!r}; supported: bfloat16, float16, float32")
 
 
 def _sparse_layers(fields: "_Fields", num_layers: int) -> tuple[bool, ...]:
@@ -256,9 +262,7 @@ def _rope_theta(fields: "_Fields") -> float:
         if kind != "default":
             fields.fault(f"{name} asks for {kind!r}; supported: 'default', no scaling")
     nested = _Fields(parameters if _is_object(parameters) else {}, fields.where)
-    partial = nested.number(
-        "partial_rotary_factor", fields.number("partial_rotary_factor", 1.0)
-    )
+    partial = nested.number("partial_rotary_factor", fields.number("partial_rotary_factor", 1.0))
     theta = nested.number("rope_theta", fields.number("rope_theta", 1_000_000.0))
     fields.faults.extend(nested.faults)
     if partial != 1:

@@ -20,8 +20,13 @@ def downloaded(model: str, revision: str | None, cache: Path) -> Path | None:
 
     It may be incomplete when that download was interrupted.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import (  # noqa: PLC0415
+        snapshot_download,  # pyright: ignore[reportUnknownVariableType]
+    )
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     for folder in (cache, None):
         try:
@@ -45,13 +50,15 @@ def download(
     cache: Path,
     progress: Callable[[LoadProgress], None] | None,
 ) -> Path:
-    """Fetch the files of `model` that a checkpoint needs; what is there already is not fetched again.
+    """Fetch the files of `model` that a checkpoint needs; what is there already stays.
 
     Raises:
         ConnectionError: It cannot be fetched; the message says why and what to do.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub import (  # noqa: PLC0415
+        snapshot_download,  # pyright: ignore[reportUnknownVariableType]
+    )
+    from huggingface_hub.errors import (  # noqa: PLC0415
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
@@ -87,7 +94,9 @@ def download(
             "the hub cannot be reached and no complete copy is on this machine. Go online once, or "
             "give the path of a folder that holds the model"
         )
-        raise ConnectionError(f"Cannot download {asked}: {reason}. ({_first_line(error)})") from error
+        raise ConnectionError(
+            f"Cannot download {asked}: {reason}. ({_first_line(error)})"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -97,20 +106,21 @@ def _first_line(error: BaseException) -> str:
 
 def _reporting_bar(progress: Callable[[LoadProgress], None]) -> type[Any]:
     """A tqdm class that prints nothing and passes byte counts on."""
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # noqa: PLC0415
 
     best = 0
 
-    class ReportingBar(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
+    class ReportingBar(tqdm):
         monitor_interval = 0
 
-        def __init__(self, *args: Any, **options: Any) -> None:
+        # The library that subclasses are handed to passes whatever its own version of tqdm takes.
+        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401
             options.pop("name", None)
             options["disable"] = False
-            super().__init__(*args, **options)
+            super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType]
 
-        def display(self, *_args: Any, **_options: Any) -> bool:
-            return True
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            pass
 
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal best

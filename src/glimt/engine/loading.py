@@ -8,6 +8,7 @@ unknown, mis-shaped or unreadable tensor is told in one error, before a single b
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, Self, cast
 
 import torch
 from safetensors import safe_open
@@ -16,7 +17,18 @@ from torch import Tensor
 from glimt.engine.checkpoint import CheckpointError, TensorEntry, list_tensors
 from glimt.engine.config import ModelConfig
 from glimt.engine.messages import LoadProgress
-from glimt.engine.weights import Dense, Layer, Mixture, Prediction, Weights, allocate
+from glimt.engine.weights import Dense, Layer, Mixture, Weights, allocate
+
+
+class _Opened(Protocol):
+    """The part of safetensors' untyped reader that is used here; it maps the file to memory."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
 
 READABLE = frozenset({"F64", "F32", "F16", "BF16"})
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
@@ -105,7 +117,10 @@ def _layer_targets(
     prefix: str, layer: Layer, config: ModelConfig, present: set[str]
 ) -> dict[str, _Target]:
     attention = layer.attention
-    query, latent_and_key = attention.down.split((config.q_lora_rank, config.cache_width))
+    query, latent_and_key = (
+        attention.down[: config.q_lora_rank],
+        attention.down[config.q_lora_rank :],
+    )
     num_heads, rows, rank = attention.kv_b.shape
     targets = {
         "input_layernorm.weight": _whole(layer.input_norm),
@@ -148,7 +163,7 @@ def _expert_targets(mixture: Mixture, config: ModelConfig, *, fused: bool) -> di
     if shared:
         # The checkpoint has n shared experts as one block n times as wide; its inner dimension is
         # cut into n experts.
-        gates, ups = mixture.gate_up[count:].split(width, dim=1)
+        gates, ups = mixture.gate_up[count:].chunk(2, dim=1)
         downs = mixture.down[count:].transpose(0, 1)
         targets["mlp.shared_experts.gate_proj.weight"] = _Target(gates, (shared * width, hidden))
         targets["mlp.shared_experts.up_proj.weight"] = _Target(ups, (shared * width, hidden))
@@ -166,14 +181,18 @@ def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> 
         _listing(
             "of another shape",
             [
-                f"{name} is {list(found[name].shape)}, config.json says {list(expected[name].shape)}"
+                f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
                 for name in known
                 if found[name].shape != expected[name].shape
             ],
         ),
         _listing(
             f"of an unreadable type (supported: {', '.join(sorted(READABLE))})",
-            [f"{name} is {found[name].dtype}" for name in known if found[name].dtype not in READABLE],
+            [
+                f"{name} is {found[name].dtype}"
+                for name in known
+                if found[name].dtype not in READABLE
+            ],
         ),
     ]
     if any(faults):
@@ -202,7 +221,7 @@ def _fill(
         if entry.name in targets:
             files.setdefault(entry.file, []).append(entry)
     for file, entries in files.items():
-        with safe_open(str(file), framework="pt") as stream:
+        with _open(file) as stream:
             for entry in entries:
                 memory = targets[entry.name].memory
                 memory.copy_(stream.get_tensor(entry.name).view(memory.shape))
@@ -212,12 +231,16 @@ def _fill(
                     progress(LoadProgress(stage="weights", done=done, total=total))
 
 
+def _open(file: Path) -> _Opened:
+    return cast("_Opened", safe_open(str(file), framework="pt"))
+
+
 def _settle_copies(
     weights: Weights, copies: dict[str, _Target], found: dict[str, TensorEntry]
 ) -> None:
     """Share what repeats embedding or head; keep what differs as the prediction layer's own."""
     for name, target in copies.items():
-        with safe_open(str(found[name].file), framework="pt") as stream:
+        with _open(found[name].file) as stream:
             copy = stream.get_tensor(name).to(target.memory)
         if torch.equal(copy, target.memory):
             continue

@@ -16,7 +16,7 @@ from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import Kernels
 from glimt.engine.kernels.reference import rotary_table
-from glimt.engine.weights import Attention, Dense, Layer, Mixture, Weights
+from glimt.engine.weights import Attention, Dense, Mixture, Weights
 
 ABSORB_BELOW_BYTES = 8_000_000
 """Up to this size a layer keeps q_b · W_UK and W_UV · out multiplied out: two small products less
@@ -47,18 +47,21 @@ class Model:
         self.kernels = kernels
         table = rotary_table(config.context_length, config.qk_rope_head_dim, config.rope_theta)
         self._rotations = table.to(weights.embedding.device)
-        layers = weights.layers + ([weights.prediction.layer] if weights.prediction else [])
-        self._absorbed = [absorb(layer.attention, config) for layer in layers]
+        # The prediction layer comes last, here and in the pool.
+        extra = [weights.prediction.layer] if weights.prediction else []
+        self._layers = weights.layers + extra
+        self._absorbed = [absorb(layer.attention, config) for layer in self._layers]
 
     @property
     def num_cache_layers(self) -> int:
         """Layers that a pool for this model has."""
-        return len(self._absorbed)
+        return len(self._layers)
 
     def forward(self, batch: Batch, pool: Tensor) -> Tensor:
         """Compute the batch's tokens and store their cache rows: [T, H], after the final norm."""
-        hidden = self.weights.embedding[batch.tokens]
-        return self._run(self.weights.layers, self.weights.final_norm, hidden, batch, pool)
+        hidden = self.weights.embedding.index_select(0, batch.tokens)
+        layers = range(self.config.num_layers)
+        return self._run(layers, hidden, batch=batch, pool=pool, last_norm=self.weights.final_norm)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for rows of `forward`: [N, H] → [N, V] fp32."""
@@ -81,11 +84,12 @@ class Model:
             raise ValueError("this checkpoint has no prediction layer")
         eps = self.config.rms_norm_eps
         embedded = self.kernels.rms_norm(
-            weights.embedding[batch.tokens], weights.embedding_norm, eps
+            weights.embedding.index_select(0, batch.tokens), weights.embedding_norm, eps
         )
         state = self.kernels.rms_norm(hidden, weights.hidden_norm, eps)
         joined = self.kernels.linear(torch.cat((embedded, state), dim=-1), weights.join)
-        return self._run([weights.layer], weights.head_norm, joined, batch, pool)
+        layers = range(self.config.num_layers, self.config.num_layers + 1)
+        return self._run(layers, joined, batch=batch, pool=pool, last_norm=weights.head_norm)
 
     def prediction_logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary for rows of `predict`: [N, H] → [N, V] fp32."""
@@ -94,29 +98,27 @@ class Model:
         return self.kernels.linear(hidden, self.weights.prediction.head).float()
 
     def _run(
-        self, layers: list[Layer], last_norm: Tensor, hidden: Tensor, batch: Batch, pool: Tensor
+        self, layers: range, hidden: Tensor, *, batch: Batch, pool: Tensor, last_norm: Tensor
     ) -> Tensor:
-        """Layers one after another; the prediction layer has the last place in the pool."""
+        """These layers one after another, then a norm: [T, H] → [T, H]."""
         kernels, eps = self.kernels, self.config.rms_norm_eps
-        first = 0 if layers is self.weights.layers else len(self.weights.layers)
-        rotations = self._rotations[batch.positions]
-        norms = [*(layer.input_norm for layer in layers[1:]), last_norm]
-        normed = kernels.rms_norm(hidden, layers[0].input_norm, eps)
-        for index, (layer, next_norm) in enumerate(zip(layers, norms, strict=True), first):
-            attended = self._attend(index, layer.attention, normed, batch, pool[index], rotations)
+        rotations = self._rotations.index_select(0, batch.positions)
+        pools = pool.unbind()
+        normed = kernels.rms_norm(hidden, self._layers[layers[0]].input_norm, eps)
+        for index in layers:
+            layer = self._layers[index]
+            attended = self._attend(
+                index, normed, batch=batch, pool=pools[index], rotations=rotations
+            )
             normed, hidden = kernels.add_rms_norm(attended, hidden, layer.post_norm, eps)
             mixed = self._feed_forward(layer.feed_forward, normed)
+            is_last = index == layers[-1]
+            next_norm = last_norm if is_last else self._layers[index + 1].input_norm
             normed, hidden = kernels.add_rms_norm(mixed, hidden, next_norm, eps)
         return normed
 
     def _attend(
-        self,
-        index: int,
-        weights: Attention,
-        hidden: Tensor,
-        batch: Batch,
-        pool: Tensor,
-        rotations: Tensor,
+        self, index: int, hidden: Tensor, *, batch: Batch, pool: Tensor, rotations: Tensor
     ) -> Tensor:
         """Latent attention of one layer: [T, H] → [T, H].
 
@@ -125,9 +127,11 @@ class Model:
         latents are expanded to keys and values once.
         """
         config, kernels = self.config, self.kernels
+        weights = self._layers[index].attention
         rank, scale = config.kv_lora_rank, config.attention_scale
         down = kernels.linear(hidden, weights.down)
-        query_latent, rows = down.split((config.q_lora_rank, config.cache_width), dim=1)
+        sizes = (config.q_lora_rank, config.cache_width)
+        query_latent, rows = torch.split_with_sizes(down, sizes, dim=1)
         query_latent = kernels.rms_norm(query_latent, weights.q_norm, config.latent_norm_eps)
         kernels.store(
             pool,
@@ -141,9 +145,9 @@ class Model:
         num_latent, results = batch.num_latent_tokens, list[Tensor]()
         if num_latent:
             latents, turns = query_latent[:num_latent], rotations[:num_latent]
-            queries = self._latent_queries(index, weights, latents, turns)
+            queries = self._latent_queries(index, latents, turns)
             found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
-            results.append(self._from_latents(index, weights, found))
+            results.append(self._from_latents(index, found))
         if num_latent < len(hidden):
             latents, turns = query_latent[num_latent:], rotations[num_latent:]
             queries = self._plain_queries(weights, latents, turns)
@@ -159,25 +163,25 @@ class Model:
         self.kernels.rotate(queries[..., config.qk_nope_head_dim :], rotations)
         return queries
 
-    def _latent_queries(
-        self, index: int, weights: Attention, latent: Tensor, rotations: Tensor
-    ) -> Tensor:
+    def _latent_queries(self, index: int, latent: Tensor, rotations: Tensor) -> Tensor:
         """[N, q_rank] → [N, heads, rank + rope]: queries that meet cached rows as they are."""
         config, absorbed = self.config, self._absorbed[index]
+        weights = self._layers[index].attention
         if absorbed is not None:
             queries = self.kernels.linear(latent, absorbed.queries)
             queries = queries.view(-1, config.num_heads, config.cache_width)
             self.kernels.rotate(queries[..., config.kv_lora_rank :], rotations)
             return queries
         queries = self._plain_queries(weights, latent, rotations)
-        plain, rotated = queries.split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
-        to_latent = weights.kv_b[:, : config.qk_nope_head_dim]
+        nope = config.qk_nope_head_dim
+        plain, rotated = queries[..., :nope], queries[..., nope:]
+        to_latent = weights.kv_b[:, :nope]
         carried = torch.bmm(plain.transpose(0, 1), to_latent).transpose(0, 1)
         return torch.cat((carried, rotated), dim=-1)
 
-    def _from_latents(self, index: int, weights: Attention, found: Tensor) -> Tensor:
+    def _from_latents(self, index: int, found: Tensor) -> Tensor:
         """[N, heads, rank] → [N, H]: values and output projection, after the attention."""
-        absorbed = self._absorbed[index]
+        absorbed, weights = self._absorbed[index], self._layers[index].attention
         if absorbed is not None:
             return self.kernels.linear(found.flatten(1), absorbed.out)
         to_values = weights.kv_b[:, self.config.qk_nope_head_dim :].mT
@@ -212,12 +216,10 @@ def absorb(weights: Attention, config: ModelConfig) -> Absorbed | None:
     num_values = heads * config.cache_width * config.q_lora_rank + config.hidden_size * heads * rank
     if num_values * weights.q_b.element_size() > ABSORB_BELOW_BYTES:
         return None
-    keys, values = weights.kv_b.double().split((nope, config.v_head_dim), dim=1)
-    plain, rotated = (
-        weights.q_b.double()
-        .view(heads, config.qk_head_dim, -1)
-        .split((nope, config.qk_rope_head_dim), dim=1)
-    )
+    kv_b = weights.kv_b.double()
+    keys, values = kv_b[:, :nope], kv_b[:, nope:]
+    q_b = weights.q_b.double().view(heads, config.qk_head_dim, -1)
+    plain, rotated = q_b[:, :nope], q_b[:, nope:]
     queries = torch.cat((torch.bmm(keys.mT, plain), rotated), dim=1).flatten(0, 1)
     out = weights.out.double().view(-1, heads, config.v_head_dim).transpose(0, 1)
     out = torch.bmm(out, values).transpose(0, 1).flatten(1)

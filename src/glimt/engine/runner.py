@@ -5,8 +5,7 @@ Owns the model, the device and the cache pool. Knows nothing of why these tokens
 """
 
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Collection
+from collections.abc import Callable, Sequence as Collection
 from itertools import accumulate
 from pathlib import Path
 
@@ -54,9 +53,7 @@ class Runner:
         self.load_s = 0.0
 
     @classmethod
-    def load(
-        cls, settings: EngineSettings, path: Path, report: Report | None = None
-    ) -> "Runner":
+    def load(cls, settings: EngineSettings, path: Path, report: Report | None = None) -> "Runner":
         """Load the checkpoint in the folder `path` and allocate the cache.
 
         Raises:
@@ -67,7 +64,7 @@ class Runner:
         device = _choose_device(settings.device)
         if device.type == "cpu" and settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        weights = _read_weights(settings, path, config, device, report)
+        weights = _read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
             kernels: Kernels = CpuKernels() if device.type == "cpu" else reference
             model = Model(config, weights, kernels)
@@ -105,7 +102,7 @@ class Runner:
         """
         batch = self.make_batch(step)
         hidden = self.model.forward(batch, self.pool)
-        return self.model.logits(hidden[batch.wanted])
+        return self.model.logits(hidden.index_select(0, batch.wanted))
 
     @property
     def vocab_size(self) -> int:
@@ -145,7 +142,9 @@ class Runner:
             decode_mask=self._decode_mask(contexts[:num_decodes], decode_pages.shape[1]),
         )
 
-    def _decode_mask(self, contexts: Collection[int], num_pages: int) -> Tensor:
+    def _decode_mask(self, contexts: Collection[int], num_pages: int) -> Tensor | None:
+        if len(contexts) < 2:
+            return None
         places = torch.arange(num_pages * PAGE_SIZE)
         beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
         mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
@@ -216,7 +215,9 @@ def _choose_device(name: str) -> torch.device:
     return device
 
 
-def _choose_dtype(settings: EngineSettings, config: ModelConfig, device: torch.device) -> torch.dtype:
+def _choose_dtype(
+    settings: EngineSettings, config: ModelConfig, device: torch.device
+) -> torch.dtype:
     name = settings.dtype
     if name == "auto":
         name = config.dtype
@@ -233,6 +234,7 @@ def _choose_dtype(settings: EngineSettings, config: ModelConfig, device: torch.d
 def _read_weights(
     settings: EngineSettings,
     path: Path,
+    *,
     config: ModelConfig,
     device: torch.device,
     report: Report | None,

@@ -6,7 +6,8 @@ them (`glimt.engine.loading`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -97,11 +98,11 @@ def tensors_of(part: object) -> Iterator[Tensor]:
     if isinstance(part, Tensor):
         yield part
     elif isinstance(part, list):
-        for item in part:  # pyright: ignore[reportUnknownVariableType]
-            yield from tensors_of(item)  # pyright: ignore[reportUnknownArgumentType]
-    elif part is not None:
-        for name in part.__slots__:  # type: ignore[attr-defined]
-            yield from tensors_of(getattr(part, name))
+        for item in cast("list[object]", part):
+            yield from tensors_of(item)
+    elif is_dataclass(part):
+        for field in fields(part):
+            yield from tensors_of(getattr(part, field.name))
 
 
 def allocate(
@@ -178,7 +179,5 @@ def randomize(weights: Weights, seed: int) -> None:
 
 def count_parameters(config: ModelConfig) -> int:
     """Values that a model of this shape holds, the prediction layer left out."""
-    weights = allocate(
-        config, dtype=torch.float32, device=torch.device("meta"), prediction=False
-    )
+    weights = allocate(config, dtype=torch.float32, device=torch.device("meta"), prediction=False)
     return sum(tensor.numel() for tensor in tensors_of(weights))

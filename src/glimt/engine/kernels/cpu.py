@@ -1,10 +1,11 @@
 """The same operations as `reference`, arranged for few and large calls on a CPU.
 
 A small model's step is bound by the number of operations (about 1 µs each, 4 µs for a small
-product) and by the bytes of its weights; a large batch by the rate of matrix products. Knows
-which library call is fast for which size; the definitions are `reference`'s.
+product) and by the bytes of its weights, a large batch by the rate of matrix products. Knows which
+library call is fast for which size; what the operations mean is defined in `reference`.
 """
 
+from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
@@ -17,44 +18,73 @@ from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import reference
 
 PACK_FROM: Final = 1 << 19
-"""Multiplications from which on oneDNN with weights in its own layout beats torch's own fp32
-product, which starts faster: measured crossover, 8 rows by 256 x 256."""
+"""Multiplications from which on oneDNN, with weights in its own layout, beats the product that
+torch takes for fp32, which starts faster: the measured crossover is 8 rows by 256 x 256."""
 
 SCORES_BYTES: Final = 64_000_000
-"""What scores of one block of queries may take; longer chunks go block by block."""
+"""What the scores of one block of queries may take; longer chunks go block by block."""
+
+
+@dataclass(slots=True)
+class _Matrix:
+    """A weight [N, K] as products want it: its transpose, and oneDNN's copy once it is needed."""
+
+    weight: Tensor
+    transpose: Tensor
+    size: int
+    packed: Tensor | None = None
 
 
 class CpuKernels:
-    """Kernels that remember what they prepared for a weight; weights must not change or move."""
+    """Kernels that remember what they prepared for a weight.
+
+    Weights are known by their address: they must neither change, nor move, nor be freed while
+    this lives, and two of different shape must not begin at the same address.
+    """
 
     def __init__(self) -> None:
-        self._packed: dict[tuple[int, int], Tensor] = {}
+        self._matrices: dict[int, _Matrix] = {}
+        self._stacks: dict[int, list[_Matrix]] = {}
         self._norms: dict[int, tuple[Tensor, Tensor]] = {}
         self._can_pack = torch.backends.mkldnn.is_available() and hasattr(
             torch.ops.mkldnn, "_linear_pointwise"
         )
 
     def linear(self, values: Tensor, weight: Tensor) -> Tensor:
-        """[T, K] with [N, K] → [T, N]."""
+        """As `reference.linear`."""
+        matrix = self._matrices.get(weight.data_ptr())
+        if matrix is None:
+            matrix = _Matrix(weight, weight.t(), weight.numel())
+            self._matrices[weight.data_ptr()] = matrix
+        return self._multiply(values, matrix)
+
+    def _multiply(self, values: Tensor, matrix: _Matrix) -> Tensor:
         if (
-            len(values) * weight.numel() < PACK_FROM
-            or weight.dtype is not torch.float32
+            len(values) * matrix.size < PACK_FROM
+            or values.dtype is not torch.float32
             or not self._can_pack
         ):
-            return functional.linear(values, weight)
-        packed = self._packed.get((weight.data_ptr(), weight.numel()))
-        if packed is None:
-            packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-            self._packed[weight.data_ptr(), weight.numel()] = packed
-        return torch.ops.mkldnn._linear_pointwise(values, packed, None, "none", [], "")
+            return torch.mm(values, matrix.transpose)
+        if matrix.packed is None:
+            matrix.packed = torch.ops.mkldnn._reorder_linear_weight(matrix.weight)  # noqa: SLF001
+        return torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001
+            values, matrix.packed, None, "none", [], ""
+        )
+
+    def _stack(self, weights: Tensor) -> list[_Matrix]:
+        """The matrices of [experts, N, K]."""
+        stack = self._stacks.get(weights.data_ptr())
+        if stack is None:
+            stack = [_Matrix(weight, weight.t(), weight.numel()) for weight in weights.unbind()]
+            self._stacks[weights.data_ptr()] = stack
+        return stack
 
     def rms_norm(self, values: Tensor, weight: Tensor, eps: float) -> Tensor:
         """As `reference.rms_norm`: x / √(mean x² + eps) is √n · x / hypot(|x|, √(n · eps))."""
         if values.dtype is not torch.float32:
             return reference.rms_norm(values, weight, eps)
         scaled, floor = self._prepared_norm(weight, eps)
-        length = torch.linalg.vector_norm(values, dim=-1, keepdim=True).hypot_(floor)
-        return torch.div(values, length).mul_(scaled)
+        return torch.div(values, _lengths(values).hypot_(floor)).mul_(scaled)
 
     def _prepared_norm(self, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         prepared = self._norms.get(weight.data_ptr())
@@ -73,14 +103,12 @@ class CpuKernels:
 
     def rotate(self, values: Tensor, rotations: Tensor) -> None:
         """As `reference.rotate`, as a product of complex numbers where the layout allows it."""
-        even = not (values.storage_offset() % 2 or any(s % 2 for s in values.stride()[:-1]))
-        if values.dtype is not torch.float32 or not even:
+        aligned = values.stride(-2) % 2 == 0 and values.storage_offset() % 2 == 0
+        if values.dtype is not torch.float32 or not aligned:
             reference.rotate(values, rotations)
             return
-        turns = torch.view_as_complex(rotations)
-        if values.dim() == 3:
-            turns = turns.unsqueeze(1)
-        torch.view_as_complex(values.unflatten(-1, (-1, 2))).mul_(turns)
+        turns = rotations.unsqueeze(1) if values.dim() == 3 else rotations
+        torch.view_as_complex(values.view(*values.shape[:-1], -1, 2)).mul_(turns)
 
     def store(
         self,
@@ -93,11 +121,10 @@ class CpuKernels:
         slots: Tensor,
     ) -> None:
         """As `reference.store`; `rows` is overwritten."""
-        latent, key = rows.split((len(norm), rows.shape[1] - len(norm)), dim=1)
+        latent, key = rows[:, : len(norm)], rows[:, len(norm) :]
         if rows.dtype is torch.float32:
             scaled, floor = self._prepared_norm(norm, eps)
-            length = torch.linalg.vector_norm(latent, dim=-1, keepdim=True).hypot_(floor)
-            latent.div_(length).mul_(scaled)
+            latent.div_(_lengths(latent).hypot_(floor)).mul_(scaled)
         else:
             latent.copy_(reference.rms_norm(latent, norm, eps))
         self.rotate(key, rotations)
@@ -109,15 +136,18 @@ class CpuKernels:
         """As `reference.latent_attention`: decodes together, chunks one by one."""
         results: list[Tensor] = []
         num_decodes = batch.num_decodes
-        if num_decodes == 1:
-            rows = pool.index_select(0, batch.decode_pages).flatten(0, 1)
-            rows = rows[: batch.context_lengths[0]]
-            results.append(_attend(queries[0], rows, rank, scale).unsqueeze(0))
-        elif num_decodes:
+        if num_decodes:
             rows = pool.index_select(0, batch.decode_pages)
-            rows = rows.view(num_decodes, -1, pool.shape[-1])
-            scores = torch.baddbmm(batch.decode_mask, queries[:num_decodes], rows.mT, alpha=scale)
-            results.append(torch.bmm(_softmax(scores), rows[..., :rank]))
+            if batch.decode_mask is None:
+                rows = rows.view(-1, rows.shape[-1])[: batch.context_lengths[0]]
+                scores = torch.mm(queries[0], rows.t()).mul_(scale)
+                results.append(torch.mm(torch.softmax(scores, -1), rows[:, :rank]).unsqueeze(0))
+            else:
+                rows = rows.view(num_decodes, -1, rows.shape[-1])
+                scores = torch.baddbmm(
+                    batch.decode_mask, queries[:num_decodes], rows.mT, alpha=scale
+                )
+                results.append(torch.bmm(torch.softmax(scores, -1), rows[..., :rank]))
         for index in range(num_decodes, batch.num_latent):
             start, end = batch.query_starts[index : index + 2]
             rows = _context(pool, batch, index)
@@ -133,22 +163,21 @@ class CpuKernels:
         results: list[Tensor] = []
         for index in range(batch.num_latent, len(batch.context_lengths)):
             start, end = (
-                place - batch.num_latent_tokens
-                for place in batch.query_starts[index : index + 2]
+                place - batch.num_latent_tokens for place in batch.query_starts[index : index + 2]
             )
             rows = _context(pool, batch, index)
-            latent, shared = rows.split((rank, rows.shape[1] - rank), dim=1)
-            expanded = self.linear(latent, kv_b.flatten(0, 1))
+            expanded = self.linear(rows[:, :rank], kv_b.view(-1, rank))
             expanded = expanded.view(len(rows), num_heads, rows_per_head)
-            shared = shared.unsqueeze(1).expand(-1, num_heads, -1)
+            shared = rows[:, rank:].unsqueeze(1).expand(-1, num_heads, -1)
             keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
-            num_new, whole = end - start, end - start == len(rows)
+            is_whole = end - start == len(rows)
+            mask = None if is_whole else reference.causal(end - start, len(rows), pool.device)
             found = functional.scaled_dot_product_attention(
                 queries[start:end].transpose(0, 1).unsqueeze(0),
                 keys.transpose(0, 1).unsqueeze(0),
                 expanded[..., num_plain:].transpose(0, 1).unsqueeze(0),
-                attn_mask=None if whole else reference.causal(num_new, len(rows), pool.device),
-                is_causal=whole,
+                attn_mask=mask,
+                is_causal=is_whole,
                 scale=scale,
             )
             results.append(found.squeeze(0).transpose(0, 1))
@@ -160,7 +189,7 @@ class CpuKernels:
         """As `reference.route`."""
         if config.num_expert_groups > 1:
             return reference.route(hidden, router, bias, config)
-        scores = functional.linear(hidden.float(), router).sigmoid_()
+        scores = self.linear(hidden.float(), router).sigmoid_()
         chosen = torch.topk(scores + bias, config.num_experts_per_token, sorted=False)[1]
         shares = scores.gather(1, chosen)
         if config.normalize_expert_weights:
@@ -182,38 +211,49 @@ class CpuKernels:
         num_shared: int,
     ) -> Tensor:
         """As `reference.experts`: tokens sorted by expert, one product for each expert in use."""
-        num_routed = len(gate_up) - num_shared
-        total = torch.zeros_like(hidden) if num_shared == 0 else None
-        for expert in range(num_routed, len(gate_up)):
-            result = self.feed_forward(hidden, gate_up[expert], down[expert])
+        gate_ups, downs = self._stack(gate_up), self._stack(down)
+        num_routed = len(downs) - num_shared
+        total: Tensor | None = None
+        for expert in range(num_routed, len(downs)):
+            gated = _gated(self._multiply(hidden, gate_ups[expert]))
+            result = self._multiply(gated, downs[expert])
             total = result if total is None else total.add_(result)
-        assert total is not None
+        total = torch.zeros_like(hidden) if total is None else total
         if len(hidden) == 1:
-            return _add_experts_of_one(total, hidden, gate_up, down, chosen, shares)
+            return _add_experts_of_one(total, hidden, gate_ups, downs, chosen=chosen, shares=shares)
         flat = chosen.flatten()
         order = flat.argsort()
         tokens = order.div(chosen.shape[1], rounding_mode="floor")
-        counts: list[int] = flat.bincount(minlength=num_routed).tolist()
+        counts = _ints(flat.bincount(minlength=num_routed))
         used = [expert for expert, count in enumerate(counts) if count]
         sizes = [counts[expert] for expert in used]
-        pieces = hidden.index_select(0, tokens).split(sizes)
-        products = [self.linear(rows, gate_up[e]) for rows, e in zip(pieces, used, strict=True)]
-        gated = _gated(torch.cat(products))
+        pieces = torch.split_with_sizes(hidden.index_select(0, tokens), sizes)
+        gated = _gated(
+            torch.cat(
+                [self._multiply(rows, gate_ups[e]) for rows, e in zip(pieces, used, strict=True)]
+            )
+        )
         gated.mul_(shares.flatten().index_select(0, order).unsqueeze(1))
-        pieces = gated.split(sizes)
-        products = [self.linear(rows, down[e]) for rows, e in zip(pieces, used, strict=True)]
+        pieces = torch.split_with_sizes(gated, sizes)
+        products = [self._multiply(rows, downs[e]) for rows, e in zip(pieces, used, strict=True)]
         return total.index_add_(0, tokens, torch.cat(products))
 
 
 def _add_experts_of_one(
-    total: Tensor, hidden: Tensor, gate_up: Tensor, down: Tensor, chosen: Tensor, shares: Tensor
+    total: Tensor,
+    hidden: Tensor,
+    gate_ups: list[_Matrix],
+    downs: list[_Matrix],
+    *,
+    chosen: Tensor,
+    shares: Tensor,
 ) -> Tensor:
     """A single token: its experts one after another, their weights read where they lie."""
-    experts, weights = chosen[0].tolist(), shares[0].tolist()
-    products = [functional.linear(hidden, gate_up[expert]) for expert in experts]
-    rows = _gated(torch.cat(products)).split(1)
+    experts, weights = _ints(chosen.view(-1)), _floats(shares.view(-1))
+    gated = _gated(torch.cat([torch.mm(hidden, gate_ups[e].transpose) for e in experts]))
+    rows = torch.split_with_sizes(gated, [1] * len(experts))
     for expert, weight, row in zip(experts, weights, rows, strict=True):
-        total.addmm_(row, down[expert].t(), alpha=weight)
+        total.addmm_(row, downs[expert].transpose, alpha=weight)
     return total
 
 
@@ -223,23 +263,21 @@ def _gated(gate_up: Tensor) -> Tensor:
     return functional.silu(gate).mul_(up)
 
 
+def _lengths(values: Tensor) -> Tensor:
+    """Euclidean length over the last dimension, which stays with size 1."""
+    return torch.linalg.vector_norm(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        values,
+        2,
+        -1,
+        True,  # noqa: FBT003
+    )
+
+
 def _context(pool: Tensor, batch: Batch, index: int) -> Tensor:
     """The cached rows of one sequence in order, [context, width]."""
     length = batch.context_lengths[index]
-    pages = batch.page_table[index]
-    num_pages = -(-length // pool.shape[1])
-    return pool.index_select(0, pages[:num_pages]).flatten(0, 1)[:length]
-
-
-def _softmax(scores: Tensor) -> Tensor:
-    """Over the last dimension; accumulates in fp32 whatever the dtype."""
-    return torch.softmax(scores, dim=-1)
-
-
-def _attend(queries: Tensor, rows: Tensor, rank: int, scale: float) -> Tensor:
-    """One token's heads over a whole context: [heads, width], [C, width] → [heads, rank]."""
-    scores = torch.mm(queries, rows.t()).mul_(scale)
-    return torch.mm(_softmax(scores), rows[:, :rank])
+    pages = batch.page_table[index, : -(-length // pool.shape[1])]
+    return pool.index_select(0, pages).view(-1, pool.shape[-1])[:length]
 
 
 def _attend_chunk(queries: Tensor, rows: Tensor, rank: int, scale: float) -> Tensor:
@@ -247,14 +285,22 @@ def _attend_chunk(queries: Tensor, rows: Tensor, rank: int, scale: float) -> Ten
     num_new, num_heads, _ = queries.shape
     context = len(rows)
     block = max(1, SCORES_BYTES // (num_heads * context * 4))
-    visible = reference.causal(num_new, context, rows.device)
+    hidden = reference.causal(num_new, context, rows.device).logical_not_()
     results: list[Tensor] = []
     for start in range(0, num_new, block):
         part = queries[start : start + block]
         end = context - num_new + start + len(part)
         scores = torch.mm(part.flatten(0, 1), rows[:end].t()).mul_(scale)
-        hidden = ~visible[start : start + len(part), None, :end]
-        scores.view(len(part), num_heads, end).masked_fill_(hidden, -torch.inf)
-        found = torch.mm(_softmax(scores), rows[:end, :rank])
+        later = hidden[start : start + len(part), None, :end]
+        scores.view(len(part), num_heads, end).masked_fill_(later, -torch.inf)
+        found = torch.mm(torch.softmax(scores, -1), rows[:end, :rank])
         results.append(found.view(len(part), num_heads, rank))
     return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def _ints(tensor: Tensor) -> list[int]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _floats(tensor: Tensor) -> list[float]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

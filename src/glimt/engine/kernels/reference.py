@@ -42,10 +42,10 @@ def add_rms_norm(
 
 
 def rotary_table(length: int, dim: int, theta: float) -> Tensor:
-    """Rotations for positions below `length`: [length, dim / 2, 2] fp32, cosine then sine."""
+    """Rotations for positions below `length` as complex numbers: [length, dim / 2] complex64."""
     exponents = torch.arange(0, dim, 2, dtype=torch.float32) / dim
     angles = torch.arange(length, dtype=torch.float32)[:, None] / theta**exponents
-    return torch.stack((angles.cos(), angles.sin()), dim=-1)
+    return torch.complex(angles.cos(), angles.sin())
 
 
 def rotate(values: Tensor, rotations: Tensor) -> None:
@@ -53,10 +53,10 @@ def rotate(values: Tensor, rotations: Tensor) -> None:
 
     Args:
         values: [T, ..., dim], any strides.
-        rotations: [T, dim / 2, 2], rows of `rotary_table`.
+        rotations: [T, dim / 2] complex64, rows of `rotary_table`.
     """
     shape = (len(values), *[1] * (values.dim() - 2), -1)
-    cosine, sine = (part.reshape(shape) for part in rotations.unbind(-1))
+    cosine, sine = rotations.real.reshape(shape), rotations.imag.reshape(shape)
     even, odd = values[..., 0::2].float(), values[..., 1::2].float()
     turned = torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1)
     values.copy_(turned.flatten(-2))
@@ -78,7 +78,7 @@ def store(
         rows: [T, rank + rope]; may be overwritten.
         norm: [rank], weight of the latent's norm.
         eps: Of the latent's norm.
-        rotations: [T, rope / 2, 2].
+        rotations: [T, rope / 2] complex64.
         slots: [T], page * PAGE_SIZE + offset.
     """
     rank = len(norm)
