@@ -2,7 +2,7 @@
 
 import re
 
-import glimt.core.errors as errors
+from glimt.core import errors
 from glimt.core.errors import GlimtError, InvalidRequest, RateLimited
 
 

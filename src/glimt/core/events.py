@@ -25,7 +25,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 
 class TopLogprob(msgspec.Struct, frozen=True):
-    """One alternative at one position. `token_bytes` are exact where `token` may be half a character."""
+    """One alternative at one position. `token` may be half a letter; `token_bytes` is exact."""
 
     token: str
     logprob: float
@@ -33,7 +33,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True):
-    """The drawn token, its natural-log probability before temperature and filters, and its rivals."""
+    """The drawn token, its natural-log probability before temperature and filters, its rivals."""
 
     token: str
     logprob: float

@@ -14,7 +14,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True):
-    """A source that a span of text rests on. `start` and `end` are character offsets in the text."""
+    """A source that a span of text rests on. `start` and `end` are character offsets in it."""
 
     url: str
     title: str | None = None

@@ -2,7 +2,7 @@
 
 Every field that a dialect can express has a place here, also where no part of Glimt serves it yet:
 whoever cannot honour a field refuses it by name (`core.errors.UnsupportedParameter`) or warns.
-Defaults are `None` wherever "not said" differs from any value, so that a model's own default applies.
+Defaults are `None` wherever "not said" differs from any value: a model's own default applies.
 """
 
 from typing import Any, Literal, TypeAlias
