@@ -9,7 +9,7 @@ import zlib
 import torch
 from torch import Tensor
 
-from glimt.engine.sequence import Scheduled
+from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE
 
 
@@ -38,13 +38,17 @@ class FakeRunner:
             assert scheduled.start == sequence.num_computed
             for position in range(scheduled.start, scheduled.start + scheduled.count):
                 page, row = divmod(position, PAGE_SIZE)
-                self._rows[sequence.pages[page]][row] = sequence.tokens[position]
-        rows = [self._logits(scheduled) for scheduled in step if scheduled.draws]
+                token = scheduled.tokens[position - scheduled.start]
+                self._rows[sequence.pages[page]][row] = token
+        rows = [
+            self._logits(scheduled.sequence, scheduled.start + scheduled.count - num_behind)
+            for scheduled in step
+            for num_behind in reversed(range(scheduled.num_logits))
+        ]
         return torch.stack(rows) if rows else torch.empty(0, self.vocab_size)
 
-    def _logits(self, scheduled: Scheduled) -> Tensor:
-        length = scheduled.start + scheduled.count
-        past = [row for page in scheduled.sequence.pages for row in self._rows[page]][:length]
+    def _logits(self, sequence: Sequence, length: int) -> Tensor:
+        past = [row for page in sequence.pages for row in self._rows[page]][:length]
         if self.broken & set(past):
             return torch.full((self.vocab_size,), torch.nan)
         seed = zlib.crc32(repr(past).encode())

@@ -7,6 +7,7 @@ the socket to the worker. Text, templates and stop strings are the gateway's.
 
 import math
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -27,6 +28,7 @@ from glimt.engine.sampler import Drawn, Sampler
 from glimt.engine.scheduler import Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
+from glimt.engine.speculation import Guesser, count_draft, join, pick_rows, wants_draft
 
 Report: TypeAlias = tuple[int, Admitted | Output]
 """What to tell, and the connection to tell it to."""
@@ -63,7 +65,7 @@ class Runner(Protocol):
         """Compute the rows of `step` into the pool.
 
         Returns:
-            float32 [number of `step` that draw, vocab_size], in order; the caller may overwrite it.
+            float32 [sum of `num_logits`, vocab_size], in order; the caller may overwrite it.
         """
         ...
 
@@ -75,6 +77,7 @@ class EngineCore:
 
     Args:
         context_length: The model's limit; a pool that holds less lowers it.
+        guesser: Asked after each step, unless the settings are against it.
 
     Attributes:
         context_length: The most tokens of one sequence, prompt and answer together.
@@ -87,14 +90,17 @@ class EngineCore:
         *,
         context_length: int,
         clock: Clock | None = None,
+        guesser: Guesser | None = None,
     ) -> None:
         self._runner = runner
+        self._guesser = guesser if settings.speculation == "auto" else None
         self._clock = clock or SystemClock()
         self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
         self._scheduler = Scheduler(
             self._pool,
             max_sequences=settings.max_sequences,
             max_step_tokens=settings.max_step_tokens,
+            max_speculating=settings.speculation_max_sequences if self._guesser else 0,
         )
         self._sampler = Sampler(runner.vocab_size, seed=settings.seed)
         self._max_waiting = settings.max_queue_requests
@@ -147,8 +153,8 @@ class EngineCore:
     def step(self) -> list[Report]:
         """Compute one step; what it brought, each with the connection to tell.
 
-        What the runner raises passes through; the state is then that of before, so the step may
-        be tried again.
+        What the runner's forward pass raises passes through; the state is then that of before, so
+        the step may be tried again.
         """
         started_s = self._clock.monotonic()
         step = self._scheduler.schedule()
@@ -156,14 +162,16 @@ class EngineCore:
             return []
         logits = self._runner.forward(step)
         reports: list[Report] = self._report_admitted(step, started_s)
-        drawing = [scheduled.sequence for scheduled in step if scheduled.draws]
+        drawing = [scheduled for scheduled in step if scheduled.draws]
         self._scheduler.advance(step)
         if drawing:
-            drawn = self._sampler.sample(drawing, logits)
+            outputs = self._draw(drawing, logits)
             reports += [
-                (sequence.connection, self._update(sequence, row, drawn))
-                for row, sequence in enumerate(drawing)
+                (scheduled.sequence.connection, output)
+                for scheduled, output in zip(drawing, outputs, strict=True)
             ]
+        if self._guesser is not None and self._scheduler.speculates:
+            self._guess(self._guesser, step)
         self._totals.steps += 1
         self._totals.step_s += self._clock.monotonic() - started_s
         return reports
@@ -185,6 +193,8 @@ class EngineCore:
             finished_total=totals.finished,
             aborted_total=totals.aborted,
             preempted_total=self._scheduler.num_preempted,
+            accepted_drafts_total=totals.accepted_drafts,
+            rejected_drafts_total=totals.rejected_drafts,
         )
 
     def check_integrity(self) -> None:
@@ -212,6 +222,52 @@ class EngineCore:
             reports.append((sequence.connection, admitted))
         return reports
 
+    def _draw(self, drawing: list[Scheduled], logits: Tensor) -> list[Output]:
+        """Draw for each, and once more where the draw agrees with the draft.
+
+        The draft never decides what is drawn, only whether the logits behind it are of use. So
+        tokens are the same as without it, whatever the sampling settings are.
+        """
+        sequences = [scheduled.sequence for scheduled in drawing]
+        if len(logits) == len(drawing):
+            return self._update_all(sequences, self._sampler.sample(sequences, logits))
+        ends = list(accumulate(scheduled.num_logits for scheduled in drawing))
+        firsts = [end - s.num_logits for end, s in zip(ends, drawing, strict=True)]
+        drawn = self._sampler.sample(sequences, pick_rows(logits, firsts))
+        outputs = self._update_all(sequences, drawn)
+        agreeing: list[int] = []
+        for index, (scheduled, output) in enumerate(zip(drawing, outputs, strict=True)):
+            if scheduled.draft is None:
+                continue
+            accepted = output.tokens == [scheduled.draft]
+            outputs[index] = count_draft(output, accepted=accepted)
+            self._totals.accepted_drafts += accepted
+            self._totals.rejected_drafts += not accepted
+            if accepted and output.finish is None:
+                self._scheduler.accept(scheduled.sequence)
+                agreeing.append(index)
+        if agreeing:
+            sequences = [sequences[index] for index in agreeing]
+            behind = pick_rows(logits, [ends[index] - 1 for index in agreeing])
+            drawn = self._sampler.sample(sequences, behind, again=True)
+            more = self._update_all(sequences, drawn)
+            for index, output in zip(agreeing, more, strict=True):
+                outputs[index] = join(outputs[index], output)
+        return outputs
+
+    def _guess(self, guesser: Guesser, step: list[Scheduled]) -> None:
+        """Make drafts for those of the step that will draw at least two tokens more.
+
+        The guesser sees prefills too, because it remembers what it saw.
+        """
+        wanted = [scheduled.sequence for scheduled in step if wants_draft(scheduled.sequence)]
+        if wanted or any(scheduled.num_known > 1 for scheduled in step):
+            for sequence, draft in zip(wanted, guesser.guess(wanted), strict=True):
+                sequence.draft = draft
+
+    def _update_all(self, sequences: list[Sequence], drawn: Drawn) -> list[Output]:
+        return [self._update(sequence, row, drawn) for row, sequence in enumerate(sequences)]
+
     def _update(self, sequence: Sequence, row: int, drawn: Drawn) -> Output:
         token = drawn.tokens[row]
         if token < 0:
@@ -220,6 +276,7 @@ class EngineCore:
             self._remove(sequence, forget=True)
             return Output(sequence.id, [], "error")
         sequence.tokens.append(token)
+        sequence.draft = None
         self._totals.generated_tokens += 1
         finish: EngineFinish | None = None
         if token in sequence.sampling.stop_token_ids:
@@ -278,6 +335,8 @@ class _Totals(msgspec.Struct):
     generated_tokens: int = 0
     finished: int = 0
     aborted: int = 0
+    accepted_drafts: int = 0
+    rejected_drafts: int = 0
 
 
 def find_sampling_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:

@@ -103,7 +103,8 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
 
     `logprobs[i]` belongs to `tokens[i]`, `top[i]` holds (token id, logprob) pairs, most likely
     first; both are empty unless asked for. A stop token is the last of `tokens` when it ended the
-    sequence; `finish` is None while it goes on.
+    sequence; `finish` is None while it goes on. Guesses of speculation that the step checked are
+    counted as accepted (the drawn token was the guessed one) or rejected.
     """
 
     id: int
@@ -111,6 +112,8 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
     finish: EngineFinish | None = None
     logprobs: list[float] = []
     top: list[list[tuple[int, float]]] = []
+    accepted_drafts: int = 0
+    rejected_drafts: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
@@ -150,6 +153,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     finished_total: int = 0
     aborted_total: int = 0
     preempted_total: int = 0
+    accepted_drafts_total: int = 0
+    """Tokens that speculation guessed right."""
+    rejected_drafts_total: int = 0
 
 
 FromWorker: TypeAlias = EngineInfo | LoadProgress | Admitted | Step | Refused | Stats

@@ -6,6 +6,7 @@ Owns the model, the device and the cache pool. Knows nothing of why these tokens
 
 import time
 from collections.abc import Callable, Sequence as Collection
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Runner:
         self.expansion_threshold = model.config.expansion_threshold
         self.stop_token_ids = model.config.stop_token_ids
         self.load_s = 0.0
+        self._last: tuple[Collection[Scheduled], Batch, Tensor] | None = None
 
     @classmethod
     def load(cls, settings: EngineSettings, path: Path, report: Report | None = None) -> "Runner":
@@ -97,12 +99,48 @@ class Runner:
         The sequences' pages must reach beyond the scheduled tokens.
 
         Returns:
-            [entries that draw, vocabulary] fp32, in the order of `step`. Rows of the vocabulary
+            [rows, vocabulary] fp32: one row for each entry that draws and one more behind its
+            draft, in the order of `step`. Rows of the vocabulary
             that only pad it are as the model computes them: the weights do not say which they are.
         """
         batch = self.make_batch(step)
         hidden = self.model.forward(batch, self.pool)
+        self._last = (step, batch, hidden)
         return self.model.logits(hidden.index_select(0, batch.wanted))
+
+    @property
+    def can_guess(self) -> bool:
+        """Whether the checkpoint has a prediction layer."""
+        return self.model.weights.prediction is not None
+
+    @torch.inference_mode()
+    def guess(self, sequences: Collection[Sequence]) -> list[int]:
+        """Run the prediction layer over the step that `forward` computed last.
+
+        Its sequences have the tokens that were drawn; the layer's cache rows are written for all
+        of them, those that ended included. The row of a rejected draft means nothing until the
+        next step overwrites it.
+
+        Args:
+            sequences: Those of the step whose next token is to be guessed.
+        """
+        assert self._last is not None, "forward comes first"
+        (step, batch, hidden), self._last = self._last, None
+        following: list[int] = []
+        places: dict[Sequence, int] = {}
+        for index, offset in zip(self._order(step), batch.query_starts, strict=False):
+            entry = step[index]
+            tokens = entry.sequence.tokens
+            known = tokens[entry.start + 1 : entry.start + entry.count + 1]
+            following += known + [0] * (entry.count - len(known))
+            places[entry.sequence] = offset + len(tokens) - 2 - entry.start
+        shifted = replace(batch, tokens=torch.tensor(following, device=self.pool.device))
+        states = self.model.predict(hidden, shifted, self.pool)
+        if not sequences:
+            return []
+        rows = torch.tensor([places[s] for s in sequences], device=self.pool.device)
+        guesses = self.model.prediction_logits(states.index_select(0, rows)).argmax(dim=-1)
+        return guesses.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
     @property
     def vocab_size(self) -> int:
@@ -111,13 +149,13 @@ class Runner:
 
     def make_batch(self, step: Collection[Scheduled]) -> Batch:
         """The step's tensors: decodes first, then short chunks, then long ones."""
-        order = sorted(range(len(step)), key=lambda index: self._kind(step[index].count))
+        order = self._order(step)
         entries = [step[index] for index in order]
         counts = [entry.count for entry in entries]
         starts = [0, *accumulate(counts)]
         contexts = tuple(entry.start + entry.count for entry in entries)
         num_decodes = sum(count == 1 for count in counts)
-        last_rows = {index: starts[place + 1] - 1 for place, index in enumerate(order)}
+        ends = {index: starts[place + 1] for place, index in enumerate(order)}
         device = self.pool.device
         pages = [entry.sequence.pages for entry in entries]
         page_table = _page_table(pages, contexts)
@@ -132,7 +170,11 @@ class Runner:
             query_starts=tuple(starts),
             context_lengths=contexts,
             wanted=torch.tensor(
-                [last_rows[index] for index, entry in enumerate(step) if entry.draws],
+                [
+                    row
+                    for index, entry in enumerate(step)
+                    for row in range(ends[index] - entry.num_logits, ends[index])
+                ],
                 dtype=torch.int64,
                 device=device,
             ),
@@ -150,6 +192,10 @@ class Runner:
         mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
         return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
 
+    def _order(self, step: Collection[Scheduled]) -> list[int]:
+        """Where in `step` the batch's first sequence is, its second, and so on."""
+        return sorted(range(len(step)), key=lambda index: self._kind(step[index].count))
+
     def _kind(self, count: int) -> int:
         return 0 if count == 1 else 1 if count < self.expansion_threshold else 2
 
@@ -157,7 +203,7 @@ class Runner:
 def _tokens(entries: Collection[Scheduled]) -> list[int]:
     tokens: list[int] = []
     for entry in entries:
-        tokens += entry.sequence.tokens[entry.start : entry.start + entry.count]
+        tokens += entry.tokens
     return tokens
 
 
@@ -295,7 +341,10 @@ def _free_bytes(model: Model, settings: EngineSettings, device: torch.device) ->
         pages=list(range(num_pages)),
     )
     torch.cuda.reset_peak_memory_stats(device)
-    Runner(model, trial, settings).forward([Scheduled(sequence, 0, num_tokens)])
+    runner = Runner(model, trial, settings)
+    runner.forward([Scheduled(sequence, 0, num_tokens)])
+    if runner.can_guess:
+        runner.guess([])
     torch.cuda.synchronize(device)
     peak = torch.cuda.max_memory_allocated(device) - trial.nbytes
     del trial

@@ -71,19 +71,21 @@ class Sampler:
         self._scratch = _Scratch()
         self._seeds: dict[Sequence, int] = {}
         self._random = random.SystemRandom() if seed is None else random.Random(seed)
-        self._plan: _Plan | None = None
+        self._plans: list[_Plan | None] = [None, None]
 
     @torch.inference_mode()
-    def sample(self, sequences: list[Sequence], logits: Tensor) -> Drawn:
+    def sample(self, sequences: list[Sequence], logits: Tensor, *, again: bool = False) -> Drawn:
         """Draw one token for each sequence.
 
         Args:
             sequences: The rows, in order.
             logits: float32 [len(sequences), vocab_size]; may be overwritten.
+            again: This is the step's second draw, for other sequences than the first. It changes
+                no result, only what is remembered of the batch for the next step.
         """
-        plan = self._plan
+        plan = self._plans[again]
         if plan is None or plan.sequences != sequences:
-            plan = self._plan = self._make_plan(sequences, logits.device)
+            plan = self._plans[again] = self._make_plan(sequences, logits.device)
         if plan.is_plain:
             peaks, choices = logits.max(dim=-1)
             return Drawn(_ints(torch.where(peaks.isfinite(), choices, -1)))
@@ -111,7 +113,7 @@ class Sampler:
         self._seeds.pop(sequence, None)
         self._penalties.release(sequence)
         # A plan would keep the sequence's tokens alive while the engine idles.
-        self._plan = None
+        self._plans = [None, None]
 
     @property
     def remembered(self) -> set[Sequence]:

@@ -19,6 +19,8 @@ The rules, and why nobody waits for ever:
   pass until that prefill ends, then finds the page in the cache. Only the wait for that prefill is
   added, which would have gone first anyway: when it ends, the best-ranked of those that waited is
   asked before anyone behind it.
+* While few enough sequences run, a decode computes its draft too. Each running sequence keeps a
+  token of the budget, and nobody is preempted for a guess.
 
 Priority decides who starts, who computes and who yields pages; it does not interrupt what runs.
 """
@@ -36,9 +38,17 @@ class Scheduler:
         pool: Whose pages the sequences hold.
         max_sequences: How many may run at once.
         max_step_tokens: Tokens of one step; at least `max_sequences`, so that all can decode.
+        max_speculating: How many may run for drafts to be computed.
     """
 
-    def __init__(self, pool: PagePool, *, max_sequences: int, max_step_tokens: int) -> None:
+    def __init__(
+        self,
+        pool: PagePool,
+        *,
+        max_sequences: int,
+        max_step_tokens: int,
+        max_speculating: int = 0,
+    ) -> None:
         if not 1 <= max_sequences <= max_step_tokens:
             message = (
                 "max_step_tokens must be at least max_sequences, and that at least 1: "
@@ -48,6 +58,7 @@ class Scheduler:
         self._pool = pool
         self._max_sequences = max_sequences
         self._max_step_tokens = max_step_tokens
+        self._max_speculating = max_speculating
         self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         # Pages that running prefills will bring, by key and by who computes them.
@@ -66,6 +77,11 @@ class Scheduler:
     def num_running(self) -> int:
         """Sequences with pages."""
         return len(self._running)
+
+    @property
+    def speculates(self) -> bool:
+        """Whether few enough sequences run for guesses to pay."""
+        return len(self._running) <= self._max_speculating
 
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence; it must fit an empty pool at its greatest length."""
@@ -91,18 +107,25 @@ class Scheduler:
         """
         step = self._schedule_decodes()
         self._admit()
+        self._add_drafts(step)
         self._schedule_prefills(step)
         return step
 
     def advance(self, step: list[Scheduled]) -> None:
-        """Note that the step's rows are in the cache and sound."""
+        """Note that the step's rows are in the cache and sound; drafts' wait for `accept`."""
         for scheduled in step:
             sequence = scheduled.sequence
-            end = scheduled.start + scheduled.count
+            end = scheduled.start + scheduled.num_known
             sequence.num_computed = end
             self._pool.register(sequence, scheduled.start, end)
             if sequence in self._brings and end == len(sequence.tokens):
                 self._retract(sequence)
+
+    def accept(self, sequence: Sequence) -> None:
+        """Note that the newest token was the draft, so its row is in the cache already."""
+        sequence.num_computed += 1
+        assert sequence.num_computed == len(sequence.tokens), "a draft is not the last token"
+        self._pool.register(sequence, sequence.num_computed - 1, sequence.num_computed)
 
     def check_integrity(self) -> None:
         """Assert that queue, running set and pool agree.
@@ -136,6 +159,18 @@ class Scheduler:
                 step.append(Scheduled(sequence, length - 1, 1))
             index += 1
         return step
+
+    def _add_drafts(self, step: list[Scheduled]) -> None:
+        """Let decodes compute their drafts, in order of rank."""
+        if not self.speculates:
+            return
+        budget = self._max_step_tokens - len(self._running)
+        for index, decode in enumerate(step[:budget]):
+            sequence = decode.sequence
+            length = len(sequence.tokens) + 1
+            if sequence.draft is not None and self._pool.can_allocate(sequence, length):
+                self._pool.allocate(sequence, length)
+                step[index] = Scheduled(sequence, decode.start, 2, sequence.draft)
 
     def _grow(self, sequence: Sequence) -> bool:
         """Find a page for one more token, from worse-ranked sequences if need be."""
@@ -183,7 +218,7 @@ class Scheduler:
     def _schedule_prefills(self, step: list[Scheduled]) -> None:
         if len(step) == len(self._running):
             return
-        budget = self._max_step_tokens - len(step)
+        budget = self._max_step_tokens - sum(decode.count for decode in step)
         decoding = {scheduled.sequence for scheduled in step}
         prefilling = [sequence for sequence in self._running if sequence not in decoding]
         best, *others = prefilling
@@ -234,6 +269,7 @@ class Scheduler:
         self._retract(sequence)
         self._pool.release(sequence, forget=forget)
         sequence.num_computed = 0
+        sequence.draft = None
 
 
 def _rank(sequence: Sequence) -> tuple[int, int]:

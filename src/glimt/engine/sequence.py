@@ -23,6 +23,7 @@ class Sequence:
         num_cached: Prompt tokens that the prefix cache already held when it was first admitted.
         arrived_s: Monotonic time of arrival.
         arrival: Its number in order of arrival, which breaks ties of priority.
+        draft: A guess at the token after the last one, if somebody made one.
     """
 
     connection: int
@@ -39,6 +40,7 @@ class Sequence:
     admitted: bool = False
     pages: list[int] = field(default_factory=list)
     page_hashes: list[bytes] = field(default_factory=list)
+    draft: int | None = None
 
     @property
     def num_generated(self) -> int:
@@ -50,14 +52,32 @@ class Sequence:
 class Scheduled:
     """Tokens `[start, start + count)` of a sequence are to be computed in this step.
 
-    When they reach the last known token the step also draws the next one.
+    When they reach the last known token the step also draws the next one. With a draft, the last
+    of them is that guess; if the draw agrees with it, one more can be drawn.
     """
 
     sequence: Sequence
     start: int
     count: int
+    draft: int | None = None
+
+    @property
+    def num_known(self) -> int:
+        """How many of the tokens are no guess."""
+        return self.count - (self.draft is not None)
 
     @property
     def draws(self) -> bool:
-        """Whether this step yields a new token for the sequence."""
-        return self.start + self.count == len(self.sequence.tokens)
+        """Whether this step yields a new token for the sequence. True until it has it."""
+        return self.start + self.num_known == len(self.sequence.tokens)
+
+    @property
+    def num_logits(self) -> int:
+        """How many rows of logits are asked for: none, one, or one more behind the draft."""
+        return 1 + (self.draft is not None) if self.draws else 0
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens themselves. Good until the sequence grows."""
+        known = self.sequence.tokens[self.start : self.start + self.num_known]
+        return known if self.draft is None else [*known, self.draft]

@@ -35,6 +35,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_step_tokens: The token budget of one step, prefill chunks and decodes together.
         max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded.
         prefix_cache: Reuse full pages of earlier prompts.
+        speculation: "auto" lets the checkpoint's prediction layer, if it has one, guess a token
+            ahead, which shortens answers' time and changes none of them; "off" never does.
+        speculation_max_sequences: How many sequences may run for it to be done: with more of
+            them the work for wrong guesses costs more than right ones save.
         threads: CPU threads for torch; `None` lets the worker choose.
         seed: For dummy weights and for requests without a seed; `None` draws one.
     """
@@ -52,5 +56,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_step_tokens: int = 2048
     max_queue_requests: int = 4096
     prefix_cache: bool = True
+    speculation: Literal["auto", "off"] = "auto"
+    speculation_max_sequences: int = 4
     threads: int | None = None
     seed: int | None = None

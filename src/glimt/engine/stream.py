@@ -59,6 +59,8 @@ class Stream:
             finish=outputs[-1].finish,
             logprobs=[logprob for output in outputs for logprob in output.logprobs],
             top=[pairs for output in outputs for pairs in output.top],
+            accepted_drafts=sum(output.accepted_drafts for output in outputs),
+            rejected_drafts=sum(output.rejected_drafts for output in outputs),
         )
 
     def _wake(self) -> None:

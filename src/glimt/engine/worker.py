@@ -56,7 +56,12 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         threads = max(1, min(torch.get_num_threads(), num_processors() - 1))
         settings = msgspec.structs.replace(settings, threads=threads)
     runner = Runner.load(settings, model_path, report)
-    core = EngineCore(runner, settings, context_length=runner.config.context_length)
+    core = EngineCore(
+        runner,
+        settings,
+        context_length=runner.config.context_length,
+        guesser=runner if runner.can_guess else None,
+    )
     return Loaded(core, runner.info())
 
 
