@@ -48,7 +48,12 @@ class FakeRunner:
         return torch.stack(rows) if rows else torch.empty(0, self.vocab_size)
 
     def _logits(self, sequence: Sequence, length: int) -> Tensor:
-        past = [row for page in sequence.pages for row in self._rows[page]][:length]
+        return self.logits_behind(
+            [row for page in sequence.pages for row in self._rows[page]][:length]
+        )
+
+    def logits_behind(self, past: list[int]) -> Tensor:
+        """What this model says after these tokens."""
         if self.broken & set(past):
             return torch.full((self.vocab_size,), torch.nan)
         seed = zlib.crc32(repr(past).encode())
