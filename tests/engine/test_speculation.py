@@ -211,7 +211,7 @@ def test_logprobs_belong_to_their_tokens():
             core.add(0, request)
         reports = run(core)
         outputs = [reports[0, i][1:] for i in range(4)]
-        assert all(len(o.tokens) == len(o.logprobs) == len(o.top) for o in sum(outputs, []))
+        assert all(len(o.tokens) == len(o.logprobs) == len(o.top) for o in itertools.chain.from_iterable(outputs))
         collected.append(
             [
                 [part for output in one for part in zip(output.tokens, output.logprobs, output.top)]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -272,6 +273,24 @@ async def test_engine_that_stops_short(make: Make, tokenizer: Tokenizer):
     for num_choices in (1, 2):
         with pytest.raises(InternalError):
             await answer(provider, num_choices=num_choices)
+
+
+async def test_guesses_are_part_of_the_bill(make: Make):
+    """What speculation guessed right and wrong is summed over outputs and choices."""
+    provider, engine = make("a b c")
+    generate = engine.generate
+
+    async def speculate(*arguments: Any, **options: Any):
+        async for item in generate(*arguments, **options):
+            if isinstance(item, Output):
+                item = msgspec.structs.replace(item, accepted_drafts=2, rejected_drafts=1)
+            yield item
+
+    engine.generate = speculate  # pyright: ignore[reportAttributeAccessIssue]
+    usage = (await answer(provider, num_choices=2)).usage
+    num_outputs = usage.completion_tokens
+    assert usage.accepted_draft_tokens == 2 * num_outputs
+    assert usage.rejected_draft_tokens == num_outputs
 
 
 async def test_raw_prompt(make: Make, tokenizer: Tokenizer):

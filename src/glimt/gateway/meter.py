@@ -174,6 +174,8 @@ _COUNTERS: Final = {
     "finished_total": "Sequences that ended by themselves",
     "aborted_total": "Sequences that were given up",
     "preempted_total": "Sequences that had to make room and start again",
+    "accepted_drafts_total": "Tokens that speculation guessed right",
+    "rejected_drafts_total": "Guesses of speculation that were thrown away",
 }
 
 

@@ -201,7 +201,7 @@ class LocalProvider:
                     for index in range(request.num_choices if plan.echo else 0):
                         yield TextDelta(choice=index, text=plan.echo)
                 if isinstance(message, Output):
-                    meter.output()
+                    meter.output(message)
                     for event in readers[choice].read(message):
                         yield event
                     if readers[choice].finished:
@@ -321,6 +321,8 @@ class _Meter:
         self._start_s = start_s
         self._first_s: float | None = None
         self._queue_s = 0.0
+        self._accepted_drafts = 0
+        self._rejected_drafts = 0
         self.cached_tokens: int | None = None
 
     def admitted(self, message: Admitted) -> None:
@@ -329,8 +331,10 @@ class _Meter:
             self.cached_tokens = message.cached_tokens
             self._queue_s = message.queue_s
 
-    def output(self) -> None:
+    def output(self, message: Output) -> None:
         """Tokens arrived."""
+        self._accepted_drafts += message.accepted_drafts
+        self._rejected_drafts += message.rejected_drafts
         if self._first_s is None:
             self._first_s = self._clock.monotonic()
 
@@ -344,6 +348,8 @@ class _Meter:
                 cached_tokens=self.cached_tokens or 0,
                 completion_tokens=sum(reader.num_tokens for reader in readers),
                 reasoning_tokens=sum(reader.num_thought_tokens for reader in readers),
+                accepted_draft_tokens=self._accepted_drafts,
+                rejected_draft_tokens=self._rejected_drafts,
             ),
             timing=Timing(
                 queue_s=self._queue_s,
