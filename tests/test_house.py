@@ -15,6 +15,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import glimt
+from glimt.wire.chat_completions.request import decode_request
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "glimt"
@@ -284,6 +285,20 @@ def test_what_is_imported_is_declared() -> None:
                 if not named & {normal(name) for name in known.get(package, [package])}:
                     missing.add(f"{name_of(path)}: {package}")
     assert missing == set()
+
+
+def test_every_request_in_the_documents_is_one_that_the_server_takes() -> None:
+    """The bodies of the curl examples are understood without a warning."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    bodies = [
+        body
+        for page in pages
+        for body in re.findall(r"/v1/chat/completions.*? -d '(.+?)'", page.read_text(), re.DOTALL)
+    ]
+    assert bodies
+    assert [call.warnings for call in map(decode_request, map(str.encode, bodies))] == [
+        () for _ in bodies
+    ]
 
 
 def normal(name: str) -> str:
