@@ -238,7 +238,7 @@ def test_calls_or_an_answer(model: RandomModel, compiler: Compiler):
     ],
 )
 def test_strict_refuses(parameters):
-    """A strict tool that cannot be enforced is refused; one that is not strict is, as far as possible."""
+    """A strict tool that cannot be enforced is refused, with the place."""
     with pytest.raises((UnsupportedParameter, InvalidRequest)) as caught:
         _grammar(_tool(parameters))
     assert (caught.value.param or "").startswith("tools[0].function.parameters")

@@ -33,7 +33,7 @@ from glimt.engine.grammar.productive import (
     quoted_terms,
     whole_text,
 )
-from glimt.engine.grammar.regex import literal, render
+from glimt.engine.grammar.regex import render, render_literal
 from glimt.engine.grammar.rules import Rules, choice, quoted
 
 MAX_COUNTED = 16
@@ -55,7 +55,7 @@ def constants(branches: Iterable[Branch]) -> list[Constant]:
 
 def any_of_texts(texts: Iterable[str]) -> str:
     """A terminal for one of several texts; one terminal is far cheaper than a rule of many."""
-    return "/" + "|".join(render(literal(text), "raw") for text in texts) + "/"
+    return "/" + "|".join(render_literal(text, "raw") for text in texts) + "/"
 
 
 def named(branches: Node) -> Node:

@@ -149,6 +149,11 @@ def render(node: Node, dialect: Dialect) -> str:
             raise AssertionError("anchors are resolved before")
 
 
+def render_literal(text: str, dialect: Dialect) -> str:
+    """A regular expression for exactly this text, as it stands."""
+    return "".join(_character(ord(character), dialect) for character in text)
+
+
 def _bounds(least: int, most: int | None) -> str:
     if most is None and least <= 1:
         return "+" if least else "*"
