@@ -3,6 +3,7 @@
 For people on a terminal, JSON lines elsewhere.
 """
 
+import contextlib
 import io
 import logging
 import sys
@@ -14,13 +15,19 @@ from glimt.app.config import LogSettings
 
 
 class _Stderr(io.TextIOBase):
-    """Whatever is stderr when something is written: a progress bar takes its place for a while."""
+    """Whatever is stderr when something is written: a progress bar takes its place for a while.
+
+    A terminal that was closed is nobody to tell, and no reason to fail.
+    """
 
     def write(self, text: str, /) -> int:
-        return sys.stderr.write(text)
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure_logging(settings: LogSettings) -> None:
