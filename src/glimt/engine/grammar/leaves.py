@@ -96,6 +96,7 @@ class LeafReader:
         return self._size(schema, path, f"min{of}") or 0, self._size(schema, path, f"max{of}")
 
     def string(self, schema: dict[str, Any], path: str, *, implied: bool) -> Text:
+        """A string, by its lengths, `pattern` and `format`."""
         least, most = self.sizes(schema, path, "Length")
         patterns: list[Pattern] = []
         if "pattern" in schema:
@@ -112,6 +113,7 @@ class LeafReader:
         return Text(tuple(patterns), least, most, implied)
 
     def pattern(self, source: object, path: str, keyword: str) -> Pattern | None:
+        """A regular expression; None, with a finding, when it is not one that can be held to."""
         if not isinstance(source, str):
             self._findings.malformed(path, keyword, "must be a regular expression")
             return None
@@ -183,9 +185,11 @@ class LeafReader:
         return (int(number),) if number != 1 else (1,)
 
     def constant(self, value: object, path: str) -> Node:
+        """`const`."""
         return self._constants([value], path, "const")
 
     def listed(self, values: object, path: str) -> Node:
+        """`enum`."""
         if not isinstance(values, list) or not values:
             self._findings.malformed(path, "enum", "must be a list of values")
             return ANY

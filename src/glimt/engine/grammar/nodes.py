@@ -15,16 +15,22 @@ from glimt.engine.grammar.pattern import Pattern
 
 @dataclass(frozen=True, slots=True)
 class Anything:
+    """Any JSON value."""
+
     implied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Null:
+    """`null`."""
+
     implied: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Boolean:
+    """`true` or `false`."""
+
     implied: bool = False
 
 
@@ -104,6 +110,8 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
+    """What a definition stands for, by its name."""
+
     name: str
     implied: bool = False
 

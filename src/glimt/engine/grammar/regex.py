@@ -31,6 +31,8 @@ class Chars:
 
 @dataclass(frozen=True, slots=True)
 class Join:
+    """One after the other."""
+
     items: tuple["Node", ...]
 
 
@@ -41,6 +43,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
+    """The same, from `least` to `most` times; without end when that is None."""
+
     item: "Node"
     least: int
     most: int | None

@@ -46,14 +46,8 @@ _OF_KIND = {
     ),
     "object": frozenset(
         {
-            "properties",
-            "required",
-            "additionalProperties",
-            "patternProperties",
-            "propertyNames",
-            "minProperties",
-            "maxProperties",
-            "unevaluatedProperties",
+            *("properties", "required", "additionalProperties", "patternProperties"),
+            *("propertyNames", "minProperties", "maxProperties", "unevaluatedProperties"),
         }
     ),
 }
