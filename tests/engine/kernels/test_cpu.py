@@ -120,7 +120,7 @@ def batch_of(counts: list[int], contexts: list[int], num_latent: int) -> Batch:
     decodes = table(rows[:num_decodes])
     mask = None
     if num_decodes > 1:
-        places = torch.arange(decodes.shape[1] * PAGE_SIZE)
+        places = torch.arange(max(contexts[:num_decodes]))
         seen = places < torch.tensor(contexts[:num_decodes])[:, None, None]
         mask = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)
     empty = torch.empty(0, dtype=torch.int64)
