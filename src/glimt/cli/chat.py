@@ -17,7 +17,7 @@ from cyclopts import Parameter
 
 from glimt.bench.client import ChatServer
 from glimt.cli.conversation import Conversation
-from glimt.cli.server import running_server
+from glimt.cli.server import first_model, running_server
 from glimt.cli.terminal import CommandError, Painter, is_terminal, say
 from glimt.core.errors import GlimtError
 from glimt.core.events import ChoiceFinished, Finished, ReasoningDelta, TextDelta
@@ -111,10 +111,7 @@ def _session(runner: asyncio.Runner, options: Options) -> Generator[_Talk]:
 
 async def _first_model(url: str, api_key: str | None) -> str:
     async with ChatServer(url, api_key=api_key) as server:
-        offered = await server.models()
-    if not offered:
-        raise CommandError(f"The server offers no model: {url}")
-    return offered[0].id
+        return await first_model(server)
 
 
 def _converse(runner: asyncio.Runner, talk: _Talk, conversation: Conversation) -> int:
