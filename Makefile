@@ -30,12 +30,15 @@ serve: $(VENV)/.engine
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(ARGS)
 
+# All of them run, so that one round shows everything there is to put right.
 check: $(VENV)/.dev
-	@$(BIN)/ruff format --check --quiet || { echo "make format puts this right" >&2; exit 1; }
-	@$(BIN)/ruff check --quiet
-	@$(BIN)/pyright
-	@$(BIN)/lint-imports --no-logo
-	@$(MAKE) --no-print-directory docs-check
+	@failed=0; \
+	$(BIN)/ruff format --check --quiet || { echo "\`make format\` puts this right" >&2; failed=1; }; \
+	$(BIN)/ruff check --quiet || failed=1; \
+	$(BIN)/pyright || failed=1; \
+	$(BIN)/lint-imports --no-logo || failed=1; \
+	$(MAKE) --no-print-directory docs-check || failed=1; \
+	exit $$failed
 
 docs-check: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py --check

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import inspect
 import io
+import itertools
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from typing import Any, Literal, Union
 from unittest import mock
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from glimt.api.routes import create_app
@@ -371,7 +373,8 @@ def metrics() -> str:
         if isinstance(metric, MetricWrapperBase)
     }
     rows: list[str] = []
-    for metric in meter.registry.collect():
+    registries = [value for value in vars(meter).values() if isinstance(value, CollectorRegistry)]
+    for metric in itertools.chain.from_iterable(map(CollectorRegistry.collect, registries)):
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
         by = ", ".join(f"`{label}`" for label in labels.get(metric.name, ()))
         rows.append(f"| `{name}` | {metric.type} | {by} | {metric.documentation} |")

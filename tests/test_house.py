@@ -15,6 +15,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import glimt
+from glimt.wire.chat_completions.request import decode_request
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "glimt"
@@ -44,12 +45,15 @@ TORCH_FREE = (
     "glimt.engine.chat.detokenizer",
 )
 
+HEAVY = {"torch", "triton", "transformers", "safetensors", "huggingface_hub", "numpy"}
+
 # Places where a process or a request begins: whatever went wrong below becomes an answer there.
 MAY_CATCH_EVERYTHING = {
     "api/edge.py": "the outermost layer of a request",
     "api/endpoint.py": "a request, before its answer began",
     "api/stream.py": "a request, in the middle of its answer",
     "app/local.py": "a thread: what it raises is handed to whoever waits for it",
+    "engine/grammar/probe.py": "a thread: what it raises is raised again where it is awaited",
     "engine/loop.py": "the worker process while it serves",
     "engine/worker.py": "the worker process while it loads",
 }
@@ -209,12 +213,13 @@ def test_a_test_states_its_law() -> None:
 
 
 def test_torch_stays_in_the_worker() -> None:
-    """The gateway and the command line never load torch, however they are imported."""
+    """The gateway and the command line load nothing of the engine's extra, however imported."""
     script = (
         "import importlib, sys\n"
         f"for name in {TORCH_FREE!r}:\n"
         "    importlib.import_module(name)\n"
-        "    assert not {'torch', 'triton', 'transformers'} & set(sys.modules), name\n"
+        f"    loaded = {HEAVY!r} & set(sys.modules)\n"
+        "    assert not loaded, (name, loaded)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
@@ -284,6 +289,20 @@ def test_what_is_imported_is_declared() -> None:
                 if not named & {normal(name) for name in known.get(package, [package])}:
                     missing.add(f"{name_of(path)}: {package}")
     assert missing == set()
+
+
+def test_every_request_in_the_documents_is_one_that_the_server_takes() -> None:
+    """The bodies of the curl examples are understood without a warning."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    bodies = [
+        body
+        for page in pages
+        for body in re.findall(r"/v1/chat/completions.*? -d '(.+?)'", page.read_text(), re.DOTALL)
+    ]
+    assert bodies
+    assert [call.warnings for call in map(decode_request, map(str.encode, bodies))] == [
+        () for _ in bodies
+    ]
 
 
 def normal(name: str) -> str:

@@ -1,9 +1,8 @@
 """The client's side of the chat endpoint."""
 
-import msgspec
 import pytest
 
-from glimt.bench.client import ChatBody, ChatServer, base_url
+from glimt.bench.client import ChatServer, base_url
 from glimt.core.errors import InvalidRequest, Unavailable
 
 
@@ -36,9 +35,3 @@ async def test_an_address_that_is_none_is_the_caller_s_mistake() -> None:
     async with ChatServer("ftp://somewhere/v1") as server:
         with pytest.raises(InvalidRequest, match="ftp://somewhere"):
             await server.models()
-
-
-def test_only_what_was_set_is_sent() -> None:
-    """A body holds no member that its sender did not choose."""
-    body = ChatBody(model="m", messages=[{"role": "user", "content": "hi"}])
-    assert set(msgspec.json.decode(msgspec.json.encode(body))) == {"model", "messages"}

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from glimt.bench.client import ChatBody, Piece, Tokens
 from glimt.bench.load import Bench, Shape
 from glimt.bench.prompts import Prompts
 from glimt.core.clock import FakeClock
 from glimt.core.errors import Overloaded
+from glimt.core.events import ChoiceFinished, Event, Finished, Started, TextDelta
+from glimt.core.request import Request
+from glimt.core.usage import Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -19,30 +21,31 @@ class Scripted:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.bodies: list[ChatBody] = []
+        self.requests: list[Request] = []
         self.at_once = 0
         self.most_at_once = 0
         self.refuses = False
 
-    async def stream(self, body: ChatBody) -> AsyncIterator[Piece]:
-        self.bodies.append(body)
+    async def answer(self, request: Request) -> AsyncIterator[Event]:
+        self.requests.append(request)
         if self.refuses:
             raise Overloaded("The queue is full.")
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        yield Piece(model="scripted/one")
+        yield Started(id="1", model="scripted/one", created=0, provider="scripted")
         for _ in range(3):
             await asyncio.sleep(0)
             self.clock.advance(0.01)
-            yield Piece(text="word ")
-        num_words = len(body.messages[0]["content"].split())
-        yield Piece(finish="stop", tokens=Tokens(prompt=9 + 2 * num_words, completion=3))
+            yield TextDelta(text="word ")
+        yield ChoiceFinished(reason="stop")
+        num_words = len(request.messages[0].parts[0].text.split())
+        yield Finished(usage=Usage(prompt_tokens=9 + 2 * num_words, completion_tokens=3))
         self.at_once -= 1
 
 
 async def prepared(server: Scripted, **shape: object) -> Bench:
     bench = await Bench.prepare(server, Shape(model="scripted/one", **shape), server.clock)
-    server.bodies.clear()
+    server.requests.clear()
     server.most_at_once = 0
     return bench
 
@@ -53,12 +56,12 @@ async def test_every_request_is_made_and_never_more_than_allowed_at_once() -> No
     bench = await prepared(server)
     done: list[None] = []
     level = await bench.run(3, 10, lambda: done.append(None))
-    assert len(level.samples) == len(server.bodies) == len(done) == 10
+    assert len(level.samples) == len(server.requests) == len(done) == 10
     assert server.most_at_once == 3
 
 
 async def test_times_are_the_clock_s() -> None:
-    """Arrivals are stamped as pieces with output come; the piece with the model's name is none."""
+    """Arrivals are stamped as pieces with output come; the event with the model's name is none."""
     server = Scripted(FakeClock(start=100.0))
     bench = await prepared(server)
     start = server.clock.monotonic()
@@ -91,10 +94,9 @@ async def test_exact_lengths_are_asked_for_by_name() -> None:
     server = Scripted(FakeClock())
     await (await prepared(server, output_tokens=77)).run(1, 1)
     await (await Bench.prepare(server, Shape(model="m", exact=False), server.clock)).run(1, 1)
-    assert (server.bodies[0].min_tokens, server.bodies[0].max_tokens) == (77, 77)
-    assert server.bodies[0].ignore_eos is True
-    assert server.bodies[-1].min_tokens is None
-    assert server.bodies[-1].ignore_eos is None
+    first, last = server.requests[0].sampling, server.requests[-1].sampling
+    assert (first.min_tokens, first.max_tokens, first.ignore_eos) == (77, 77, True)
+    assert (last.min_tokens, last.ignore_eos) == (None, False)
 
 
 def test_prompts_are_reproducible_and_differ() -> None:

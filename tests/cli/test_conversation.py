@@ -5,17 +5,22 @@ import pytest
 from glimt.cli.conversation import HELP, Conversation
 
 
+def said(talk: Conversation) -> list[tuple[str, str]]:
+    """Who said what, as it is sent."""
+    return [(message.role, message.parts[0].text) for message in talk.messages()]
+
+
 def test_questions_and_answers_are_kept_in_order() -> None:
     """What was said is sent again with the next question, instructions first."""
     talk = Conversation(system="Be brief.")
     assert talk.hear("One?") == "question"
     talk.answered("One.")
     talk.hear("Two?")
-    assert talk.messages() == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "One?"},
-        {"role": "assistant", "content": "One."},
-        {"role": "user", "content": "Two?"},
+    assert said(talk) == [
+        ("system", "Be brief."),
+        ("user", "One?"),
+        ("assistant", "One."),
+        ("user", "Two?"),
     ]
 
 
@@ -24,7 +29,7 @@ def test_an_unanswered_question_is_not_kept() -> None:
     talk = Conversation()
     talk.hear("One?")
     talk.answered("")
-    assert talk.messages() == []
+    assert said(talk) == []
 
 
 def test_thinking_is_switched() -> None:
@@ -46,9 +51,9 @@ def test_clear_forgets_turns_but_not_instructions() -> None:
     talk.hear("/system Speak Norwegian.")
     talk.hear("Hei?")
     talk.hear("/clear")
-    assert talk.messages() == [{"role": "system", "content": "Speak Norwegian."}]
+    assert said(talk) == [("system", "Speak Norwegian.")]
     talk.hear("/system")
-    assert talk.messages() == []
+    assert said(talk) == []
 
 
 @pytest.mark.parametrize("line", ["/exit", "/quit"])
@@ -64,4 +69,4 @@ def test_every_command_is_in_the_help() -> None:
     assert talk.notice == HELP
     assert talk.hear("/nonsense now") == "command"
     assert talk.notice == "No such command: /nonsense now. See /help."
-    assert talk.messages() == []
+    assert said(talk) == []

@@ -1,6 +1,8 @@
 """Where a command finds its server."""
 
 import os
+import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -83,3 +85,27 @@ async def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPat
     with pytest.raises(CommandError, match="no such model"):
         async with server.running_server(None):
             pytest.fail("there is no server")
+
+
+def test_a_command_that_is_told_to_end_takes_its_server_along(tmp_path: Path) -> None:
+    """SIGTERM to a command stops the server that it started."""
+    note = tmp_path / "pid"
+    script = (
+        "import asyncio, sys\n"
+        "from glimt.cli import server\n"
+        f"server._COMMAND = (sys.executable, '-c', {SLOW_STARTER!r}, {str(note)!r})\n"
+        "async def main():\n"
+        "    async with server.running_server(None) as url:\n"
+        "        print(url, flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    command = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    with command, command.stdout:
+        assert command.stdout.readline().startswith("http://127.0.0.1:")
+        pid = int(note.read_text())
+        command.terminate()
+        assert command.wait(60) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -63,9 +63,7 @@ def make_checkpoint(folder: Path, *, seed: int = 0, **shape: Any) -> Path:
         config["mlp_layer_types"] = ["dense"] * num_dense + ["sparse"] * num_sparse
     folder.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(seed)
-    tensors = {
-        name: _random(name, size, generator) for name, size in tensor_shapes(config).items()
-    }
+    tensors = {name: _random(name, size, generator) for name, size in tensor_shapes(config).items()}
     if config["num_nextn_predict_layers"]:
         prefix = f"model.layers.{config['num_hidden_layers']}."
         tensors[f"{prefix}embed_tokens.weight"] = tensors["model.embed_tokens.weight"].clone()

@@ -30,7 +30,9 @@ from glimt.engine.worker import main
 RAISES = 1_000_001
 KILLED = 1_000_002
 STALLS = 1_000_003
-"""A first prompt token that makes the step raise, kills the process, or takes a second a step."""
+HANGS = 1_000_004
+"""A first prompt token that makes the step raise, kills the process, takes a second a step, or does
+not come back."""
 
 CONTEXT_LENGTH = 10_000
 NUM_PAGES = 1000
@@ -120,6 +122,8 @@ def misbehave(token: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if token == STALLS:
         time.sleep(1.0)
+    if token == HANGS:
+        time.sleep(3600.0)
 
 
 def load(settings: EngineSettings, model_path: Path, report: ProgressReport) -> Loaded:

@@ -17,6 +17,7 @@ from glimt.engine.engine import Engine
 from glimt.engine.messages import EngineInfo, FromWorker, SamplingParams, Submit, ToWorker
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import encode, reader_of_answers
+from glimt.engine.worker import STOP_SIGNAL
 
 FAKE_COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 PATIENCE_S = 20.0
@@ -95,7 +96,7 @@ class Peer:
 class WorkerProcess:
     """A fake worker, started without an engine around it."""
 
-    def __init__(self, folder: Path, *, model: str, drain_s: float) -> None:
+    def __init__(self, folder: Path, *, model: str, drain_s: float, has_parent: bool) -> None:
         self.path = folder / "engine.sock"
         self.peers: list[Peer] = []
         self.process = subprocess.Popen(
@@ -103,7 +104,8 @@ class WorkerProcess:
                 *FAKE_COMMAND,
                 *("--socket", str(self.path), "--model-path", str(folder)),
                 *("--settings", msgspec.json.encode(EngineSettings(model=model)).decode()),
-                *("--drain-s", str(drain_s), "--die-with-stdin"),
+                *("--drain-s", str(drain_s)),
+                *(["--die-with-stdin"] if has_parent else []),
             ],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -120,6 +122,10 @@ class WorkerProcess:
         peer = Peer(self.path)
         self.peers.append(peer)
         return peer
+
+    def stop(self) -> None:
+        """Tell it to drain, as its parent does."""
+        self.process.send_signal(STOP_SIGNAL)
 
     def wait(self) -> int:
         """The exit status."""
@@ -142,10 +148,12 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def running_worker(*, model: str = "fake/plain", drain_s: float = 5.0) -> Iterator[WorkerProcess]:
+def running_worker(
+    *, model: str = "fake/plain", drain_s: float = 5.0, has_parent: bool = True
+) -> Iterator[WorkerProcess]:
     """A fake worker process, killed at the end whatever happens."""
     with tempfile.TemporaryDirectory(prefix="glimt-") as folder:
-        worker = WorkerProcess(Path(folder), model=model, drain_s=drain_s)
+        worker = WorkerProcess(Path(folder), model=model, drain_s=drain_s, has_parent=has_parent)
         try:
             yield worker
         finally:

@@ -21,7 +21,6 @@ from glimt.core.errors import (
     ContextLengthExceeded,
     EngineDied,
     GlimtError,
-    InternalError,
     InvalidRequest,
     Overloaded,
     Unavailable,
@@ -30,7 +29,7 @@ from glimt.engine.client import EngineClient
 from glimt.engine.engine import MAX_DEATHS_UNREADY, Engine
 from glimt.engine.messages import Admitted, EngineInfo, LoadProgress, Output, SamplingParams
 from glimt.engine.settings import EngineSettings
-from tests.engine.fake_worker import CONTEXT_LENGTH, NUM_SLOTS, RAISES
+from tests.engine.fake_worker import CONTEXT_LENGTH, HANGS, NUM_SLOTS, RAISES, STALLS
 from tests.engine.processes import FAKE_COMMAND, running_engine, until
 
 LONG = 1_000_000
@@ -204,16 +203,67 @@ async def test_a_killed_worker_fails_its_requests_and_is_replaced():
     assert death["cause"] == "was killed by SIGKILL (out of memory?)"
 
 
-async def test_a_step_that_raises_is_an_internal_error_and_a_restart():
-    """The request gets an InternalError, the log the worker's traceback, the next one an answer."""
+async def test_a_step_that_raises_is_a_death_that_says_why_and_a_restart():
+    """All requests may be sent again, the log has the worker's traceback, the next is answered."""
     with capture_logs() as logs:
         async with running_engine() as engine:
-            with pytest.raises(InternalError):
+            [other] = start_answers(engine, 1)
+            await until(lambda: engine.stats.running == 1)
+            with pytest.raises(EngineDied) as raised:
                 await answer(engine, first=RAISES)
+            assert raised.value.message == (
+                "The engine's worker ended with status 70 (ArithmeticError: a step went wrong on "
+                "purpose) while it held this request. Send the request again."
+            )
+            assert isinstance((await outcomes([other]))[0], EngineDied)
             await until(lambda: engine.num_deaths == 1)
             assert await answer(engine) == [6, 7, 8]
     [failure] = [record for record in logs if record["event"] == "worker.step_failed"]
     assert "ArithmeticError: a step went wrong on purpose" in failure["exception"]
+
+
+async def test_a_worker_that_hangs_is_replaced():
+    """Silence with work under way ends in a kill that is explained; without work it is rest."""
+    settings = EngineSettings(model="fake/plain", max_silence_s=1.5)
+    with capture_logs() as logs:
+        async with running_engine(settings) as engine:
+            await engine.ready()
+            # Two silences long, and a step beats in between: neither is a reason to kill.
+            await answer(engine, first=STALLS, num_tokens=1)
+            await asyncio.sleep(1.8)
+            assert engine.num_deaths == 0
+            with pytest.raises(EngineDied, match=r"worker said nothing for 1\.5 s and was killed"):
+                await answer(engine, first=HANGS)
+            assert await answer(engine) == [6, 7, 8]
+            assert engine.num_deaths == 1
+    assert [record["silence_s"] for record in logs if record["event"] == "engine.worker_hangs"] == [
+        1.5
+    ]
+
+
+async def test_a_signal_to_the_whole_service_cuts_no_answer():
+    """SIGTERM to the worker leaves it to the gateway when it ends."""
+    async with running_engine(drain_s=0.0) as engine:
+        await engine.ready()
+        assert engine.pid is not None
+        under_way = asyncio.create_task(answer(engine, num_tokens=300))
+        await until(lambda: engine.num_requests == 1)
+        os.kill(engine.pid, signal.SIGTERM)
+        engine.expect_end()
+        assert len(await under_way) == 300
+        assert engine.num_deaths == 0
+
+
+async def test_a_worker_that_dies_at_the_end_is_not_replaced():
+    """Once the server is about to end no worker is started again, and requests are told at once."""
+    async with running_engine() as engine:
+        await engine.ready()
+        engine.expect_end()
+        await kill_worker(engine)
+        await until(lambda: engine.state == "stopped")
+        with pytest.raises(Unavailable, match="shutting down"):
+            await answer(engine)
+        assert (engine.num_deaths, engine.pid) == (1, None)
 
 
 async def test_a_request_waits_for_a_worker_that_loads():
@@ -350,7 +400,7 @@ async def test_closing_under_load_and_while_loading_leaves_nothing():
         pass
 
 
-async def test_a_worker_that_ignores_sigterm_is_killed():
+async def test_a_worker_that_ignores_its_stop_is_killed():
     """A worker stopped in its tracks does not keep the server from ending."""
     async with running_engine(drain_s=0.0) as engine:
         await engine.ready()

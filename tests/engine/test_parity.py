@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from glimt.engine.messages import SamplingParams
@@ -102,7 +103,7 @@ class Twin:
         )
 
     def expected(self, tokens: list[int]) -> Tensor:
-        """transformers' logits after each token."""
+        """What transformers says after each token."""
         with torch.no_grad():
             return self.oracle(torch.tensor([tokens])).logits[0]
 
@@ -137,8 +138,8 @@ def _one_thread() -> Iterator[None]:
 
 @cache
 def _twin(folder: Path) -> Twin:
-    from transformers import Glm4MoeLiteForCausalLM
-    from transformers.utils import logging
+    from transformers import Glm4MoeLiteForCausalLM  # noqa: PLC0415 (slow to import)
+    from transformers.utils import logging  # noqa: PLC0415
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -297,9 +298,8 @@ def test_prediction_layer(twin: Twin) -> None:
 
 def _mtp_logits(twin: Twin, tokens: list[int]) -> Tensor:
     """What transformers' prediction layer says after each token but the last."""
-    from safetensors.torch import load_file
-    from transformers.modeling_layers import MtpLayer
-    from transformers.models.glm4_moe_lite.modeling_glm4_moe_lite import (
+    from transformers.modeling_layers import MtpLayer  # noqa: PLC0415 (slow to import)
+    from transformers.models.glm4_moe_lite.modeling_glm4_moe_lite import (  # noqa: PLC0415
         Glm4MoeLiteDecoderLayer,
         Glm4MoeLiteRMSNorm,
     )

@@ -77,12 +77,13 @@ class Edge:
         method = scope["method"] if route != UNMATCHED else "any"
         self._services.meter.http(route, method, status=exchange.status, duration_s=duration_s)
         if self._services.access_log:
+            path: str = scope["path"]
             # Watchers come every few seconds; their visits are not worth a line.
             log = self._logger.debug if route in WATCHED else self._logger.info
             log(
                 "http.request",
                 method=scope["method"],
-                path=scope["path"],
+                path=path if path.isprintable() else ascii(path),
                 status=exchange.status,
                 duration_ms=round(duration_s * 1000, 1),
                 **exchange.notes,

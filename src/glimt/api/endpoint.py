@@ -102,7 +102,7 @@ def _answer_headers(call: Call) -> Callable[[Started | None], Headers]:
         if started is None:
             return warning_headers(warnings)
         warnings += client_warnings(started.warnings, call.names)
-        model = started.model.encode("ascii", "replace")
-        return [(b"x-glimt-model", model), *warning_headers(warnings)]
+        model = started.model if started.model.isprintable() else ascii(started.model)
+        return [(b"x-glimt-model", model.encode("ascii", "replace")), *warning_headers(warnings)]
 
     return headers

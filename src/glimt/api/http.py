@@ -21,6 +21,7 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 JSON: Final = b"application/json"
 TEXT: Final = b"text/plain; charset=utf-8"
 _MAX_WARNING_BYTES: Final = 4096
+_MAX_WARNING_CHARACTERS: Final = 300
 _FORMS: Final = (b"multipart/", b"application/x-www-form-urlencoded")
 
 
@@ -103,18 +104,18 @@ def warning_headers(warnings: Sequence[str]) -> Headers:
     """`x-glimt-warnings`: a JSON list of sentences, in ASCII and no longer than proxies allow."""
     if not warnings:
         return []
-    shown = list(dict.fromkeys(warnings))
+    distinct = [warning[:_MAX_WARNING_CHARACTERS] for warning in dict.fromkeys(warnings)]
+    shown = distinct
+    num_shown = len(distinct)
     while len(value := _ascii_json(shown)) > _MAX_WARNING_BYTES:
-        num_left_out = len(set(warnings)) - len(shown) // 2
-        shown = [*shown[: len(shown) // 2], f"and {num_left_out} more"]
-        if len(shown) <= 2:
-            shown = [warning[:200] for warning in shown]
+        num_shown //= 2
+        shown = [*distinct[:num_shown], f"and {len(distinct) - num_shown} more"]
     return [(b"x-glimt-warnings", value)]
 
 
 def _ascii_json(value: list[str]) -> bytes:
     text = msgspec.json.encode(value).decode()
-    if text.isascii():
+    if text.isascii() and text.isprintable():
         return text.encode()
     units = text.encode("utf-16-be", "surrogatepass")
     codes = (int.from_bytes(units[i : i + 2], "big") for i in range(0, len(units), 2))

@@ -13,7 +13,6 @@ from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
 from glimt.app.shared import Share, SharedModel
 from glimt.core.clock import SystemClock
-from glimt.core.provider import Provider
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
@@ -30,25 +29,11 @@ class House:
         peers: The other processes of this server, where there are some.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        providers: tuple[Provider, ...] = (),
-        share: Share | None = None,
-    ) -> None:
-        """Nothing starts yet.
-
-        Args:
-            config: What was configured.
-            providers: Asked before the model on this machine.
-            share: The engine of another process, to be used in place of one of our own.
-        """
+    def __init__(self, config: Config, *, share: Share | None = None) -> None:
+        """Nothing starts yet. `share` is another process's engine, in place of one of our own."""
         logger: Any = structlog.get_logger()
         clock = SystemClock()
         registry = Registry()
-        for provider in providers:
-            registry.add(provider)
         self.model: EngineModel
         if share is None:
             self.model = LocalModel(config.engine, registry, home=config.home, logger=logger)

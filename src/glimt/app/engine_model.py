@@ -90,6 +90,8 @@ class EngineModel(ABC):
     def stop_admitting(self) -> None:
         """New requests are refused from now on; those under way go on."""
         self._stopping = True
+        if self._engine is not None:
+            self._engine.expect_end()
 
     async def close(self) -> None:
         """End the engine, or our connection to it."""

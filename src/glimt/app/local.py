@@ -66,7 +66,13 @@ class LocalModel(EngineModel):
             )
         settings = self._settings
         folder = self.folder = await _in_thread(
-            lambda: resolve(settings.model, settings.revision, self._home, self._downloading)
+            lambda: resolve(
+                settings.model,
+                settings.revision,
+                self._home,
+                self._downloading,
+                weights=settings.load_format != "dummy",
+            )
         )
         self.runtime_dir = Path(tempfile.mkdtemp(prefix="glimt-"))
         engine = self._engine = Engine(

@@ -3,18 +3,37 @@
 For people on a terminal, JSON lines elsewhere.
 """
 
+import contextlib
+import io
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
 from glimt.app.config import LogSettings
 
 
+class _Stderr(io.TextIOBase):
+    """Whatever is stderr when something is written: a progress bar takes its place for a while.
+
+    A terminal that was closed is nobody to tell, and no reason to fail.
+    """
+
+    def write(self, text: str, /) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Set up once, before anything is logged."""
     level = logging.getLevelNamesMapping()[settings.level.upper()]
+    stderr = cast("TextIO", _Stderr())
     on_terminal = sys.stderr.isatty()
     for_people = settings.format == "console" or (settings.format == "auto" and on_terminal)
     shared: list[Any] = [
@@ -30,10 +49,10 @@ def configure_logging(settings: LogSettings) -> None:
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

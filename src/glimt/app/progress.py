@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from glimt.gateway.readiness import Readiness
 
@@ -26,18 +26,20 @@ async def _bar(readiness: Readiness) -> None:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
+        TextColumn("{task.fields[size]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Starting", total=None)
+        task = progress.add_task("Starting", total=None, size="")
         stage: str | None = None
         while True:
             report = readiness.report()
             if report.stage != stage and report.stage is not None:
                 stage = report.stage
                 progress.reset(task, description=f"{report.model}: {stage}")
-            progress.update(task, completed=report.done, total=report.total or None)
+            size = (
+                f"{report.done / 1e6:,.0f} of {report.total / 1e6:,.0f} MB" if report.total else ""
+            )
+            progress.update(task, completed=report.done, total=report.total or None, size=size)
             await asyncio.sleep(_REFRESH_S)
 
 

@@ -101,8 +101,8 @@ def _on_signals(stop: asyncio.Event, server: uvicorn.Server) -> None:
     def told(number: int) -> None:
         name = signal.Signals(number).name
         if not stop.is_set():
-            logger.info("server.draining", signal=name)
             stop.set()
+            logger.info("server.draining", signal=name)
         elif number == signal.SIGINT:
             logger.warning("server.stopping_at_once", signal=name)
             server.force_exit = True
@@ -110,6 +110,9 @@ def _on_signals(stop: asyncio.Event, server: uvicorn.Server) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told, number)
+    # The terminal was closed; nohup asks that this be ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, told, signal.SIGHUP)
 
 
 def _announce(address: str, house: House, info: EngineInfo) -> None:

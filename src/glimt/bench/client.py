@@ -1,60 +1,25 @@
 """One chat server, as its client sees it: its models, and an answer as it streams in.
 
-Speaks OpenAI's chat completions (https://platform.openai.com/docs/api-reference/chat) with the
-`reasoning_content` that GLM servers add. Whatever goes wrong on the way becomes one of our errors
-here. Knows nothing of measuring or of terminals.
+Asks in `core.request`'s terms and answers in `core.events`, by the same chat completions codec that
+the server uses. Whatever goes wrong on the way becomes one of our errors here. Knows nothing of
+measuring or of terminals.
 """
 
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import aiohttp
 import msgspec
 
 from glimt.core.errors import GlimtError, InvalidRequest, Unavailable, UpstreamError
+from glimt.core.events import Event, Finished
+from glimt.core.request import Request
+from glimt.wire.chat_completions.asking import encode_request
+from glimt.wire.chat_completions.reading import ChunkDecoder
+from glimt.wire.sse import EventDecoder
 
 _CONNECT_S: Final = 5.0
-_MAX_LINE: Final = 2**20
-
-
-class ChatBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is asked. Only what differs from the default is sent, so that any server understands."""
-
-    model: str
-    messages: list[dict[str, Any]]
-    stream: bool | None = None
-    stream_options: dict[str, bool] | None = None
-    max_tokens: int | None = None
-    min_tokens: int | None = None
-    temperature: float | None = None
-    seed: int | None = None
-    ignore_eos: bool | None = None
-    thinking: dict[str, str] | None = None
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server counted."""
-
-    prompt: int
-    completion: int
-    cached: int = 0
-
-
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a streamed answer. `tool_call` is the part of a call's name or arguments."""
-
-    text: str = ""
-    reasoning: str = ""
-    tool_call: str = ""
-    finish: str | None = None
-    tokens: Tokens | None = None
-    model: str = ""
-
-    @property
-    def has_output(self) -> bool:
-        """Whether the model said anything in it."""
-        return bool(self.text or self.reasoning or self.tool_call)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,46 +36,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return self.context_length or self.max_model_len
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function = msgspec.field(default_factory=_Function)
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-    finish_reason: str | None = None
-
-
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _PromptDetails | None = None
-
-
 class _Error(msgspec.Struct):
     message: str = ""
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    model: str = ""
-    error: _Error | None = None
 
 
 class _ErrorBody(msgspec.Struct):
@@ -144,7 +71,6 @@ class ChatServer:
             headers=self._headers,
             connector=aiohttp.TCPConnector(limit=self._max_connections),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-            read_bufsize=_MAX_LINE,
         )
         return self
 
@@ -171,30 +97,29 @@ class ChatServer:
         except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
             raise self._ours(error) from error
 
-    async def stream(self, body: ChatBody) -> AsyncIterator[Piece]:
-        """The answer to `body`, event by event. Leaving the loop early hangs up.
+    async def answer(self, request: Request) -> AsyncIterator[Event]:
+        """The answer to `request`, event by event. Leaving the loop early hangs up.
 
         Raises:
             InvalidRequest: The server refuses what was asked.
             Unavailable: Nobody answers at the address.
             UpstreamError: The server failed, before or in the middle of its answer.
         """
-        whole = msgspec.structs.replace(body, stream=True, stream_options={"include_usage": True})
+        frames, chunks = EventDecoder(), ChunkDecoder(provider=self.url, model=request.model)
         try:
             async with self._session.post(
                 f"{self.url}/chat/completions",
-                data=msgspec.json.encode(whole),
+                data=encode_request(request, stream=True),
                 headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
             ) as response:
                 await _check(response)
-                async for line in response.content:
-                    if not line.startswith(b"data:"):
-                        continue
-                    data = line[5:].strip()
-                    if data == b"[DONE]":
-                        return
-                    yield _piece(data)
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ValueError) as error:
+                async for data in response.content.iter_any():
+                    for frame in frames.feed(data):
+                        for event in chunks.feed(frame.data):
+                            yield event
+                            if isinstance(event, Finished):
+                                return
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise self._ours(error) from error
         raise UpstreamError("The stream broke off before it was finished.")
 
@@ -228,31 +153,3 @@ async def _check(response: aiohttp.ClientResponse) -> None:
         message = raw[:200].decode(errors="replace").strip()
     text = f"{message or response.reason} (HTTP {response.status})"
     raise InvalidRequest(text) if response.status < 500 else UpstreamError(text)
-
-
-def _piece(data: bytes) -> Piece:
-    chunk = msgspec.json.decode(data, type=_Chunk)
-    if chunk.error is not None:
-        raise UpstreamError(chunk.error.message or "The server failed in the middle of its answer.")
-    choice = chunk.choices[0] if chunk.choices else _Choice()
-    delta = choice.delta
-    calls = (call.function for call in delta.tool_calls or ())
-    return Piece(
-        text=delta.content or "",
-        reasoning=delta.reasoning_content or delta.reasoning or "",
-        tool_call="".join((call.name or "") + (call.arguments or "") for call in calls),
-        finish=choice.finish_reason,
-        tokens=_tokens(chunk.usage),
-        model=chunk.model,
-    )
-
-
-def _tokens(usage: _Usage | None) -> Tokens | None:
-    if usage is None:
-        return None
-    details = usage.prompt_tokens_details or _PromptDetails()
-    return Tokens(
-        prompt=usage.prompt_tokens,
-        completion=usage.completion_tokens,
-        cached=details.cached_tokens or 0,
-    )

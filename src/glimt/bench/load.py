@@ -1,7 +1,7 @@
 """Load: a fixed number of clients, each asking again as soon as it was answered.
 
 Keeps when every piece of every answer came; `report` says what it means. Knows nothing of HTTP
-(`client`) beyond "a stream of pieces".
+(`client`) beyond "a stream of events".
 """
 
 import asyncio
@@ -11,10 +11,20 @@ from typing import Final, Protocol
 
 import msgspec
 
-from glimt.bench.client import ChatBody, Piece
 from glimt.bench.prompts import Prompts
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError
+from glimt.core.events import (
+    Event,
+    Finished,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+from glimt.core.parts import Message, TextPart
+from glimt.core.request import Request, Sampling, Thinking
 
 _CALIBRATION_WORDS: Final = 64
 
@@ -22,8 +32,8 @@ _CALIBRATION_WORDS: Final = 64
 class Server(Protocol):
     """Whoever answers; `client.ChatServer` is one."""
 
-    def stream(self, body: ChatBody) -> AsyncIterator[Piece]:
-        """The answer to `body`, piece by piece."""
+    def answer(self, request: Request) -> AsyncIterator[Event]:
+        """The answer to `request`, event by event."""
         ...
 
 
@@ -117,15 +127,19 @@ class Bench:
     async def _ask(self, prompt: str) -> Sample:
         sample = Sample(started_s=self.clock.monotonic())
         try:
-            async for piece in self.server.stream(_body(self.shape, prompt)):
-                if piece.has_output:
-                    sample.arrivals_s.append(self.clock.monotonic())
-                sample.model = piece.model or sample.model
-                if piece.tokens is not None:
-                    sample.num_prompt = piece.tokens.prompt
-                    sample.num_cached = piece.tokens.cached
-                    sample.num_output = piece.tokens.completion
-                    sample.is_counted = True
+            async for event in self.server.answer(_request(self.shape, prompt)):
+                match event:
+                    case TextDelta() | ReasoningDelta() | ToolCallStarted() | ToolCallDelta():
+                        sample.arrivals_s.append(self.clock.monotonic())
+                    case Started():
+                        sample.model = event.model
+                    case Finished(usage=usage):
+                        sample.num_prompt = usage.prompt_tokens
+                        sample.num_cached = usage.cached_tokens
+                        sample.num_output = usage.completion_tokens
+                        sample.is_counted = usage.completion_tokens > 0
+                    case _:
+                        pass
         except GlimtError as error:
             sample.error = str(error)
         if not sample.is_counted:
@@ -134,18 +148,17 @@ class Bench:
         return sample
 
 
-def _body(shape: Shape, prompt: str) -> ChatBody:
-    thinking = None
-    if shape.thinking is not None:
-        thinking = {"type": "enabled" if shape.thinking else "disabled"}
-    return ChatBody(
+def _request(shape: Shape, prompt: str) -> Request:
+    return Request(
         model=shape.model,
-        messages=[{"role": "user", "content": prompt}],
-        max_tokens=shape.output_tokens,
-        min_tokens=shape.output_tokens if shape.exact else None,
-        ignore_eos=True if shape.exact else None,
-        temperature=shape.temperature,
-        thinking=thinking,
+        messages=(Message(role="user", parts=(TextPart(prompt),)),),
+        sampling=Sampling(
+            max_tokens=shape.output_tokens,
+            min_tokens=shape.output_tokens if shape.exact else None,
+            ignore_eos=shape.exact,
+            temperature=shape.temperature,
+        ),
+        thinking=Thinking(enabled=shape.thinking),
     )
 
 
@@ -155,8 +168,12 @@ async def _words_per_token(server: Server, shape: Shape) -> float:
     prompts = Prompts(seed=shape.seed + 1)
     counts: list[int] = []
     for num_words in (1, 1 + _CALIBRATION_WORDS):
-        body = _body(short, prompts.make(num_words))
-        counts += [piece.tokens.prompt async for piece in server.stream(body) if piece.tokens]
+        request = _request(short, prompts.make(num_words))
+        counts += [
+            event.usage.prompt_tokens
+            async for event in server.answer(request)
+            if isinstance(event, Finished)
+        ]
     if len(counts) < 2 or counts[1] <= counts[0]:
         return 1.0
     return _CALIBRATION_WORDS / (counts[1] - counts[0])

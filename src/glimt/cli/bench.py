@@ -18,7 +18,7 @@ from glimt import __version__
 from glimt.bench.client import ChatServer
 from glimt.bench.load import Bench, Shape
 from glimt.bench.report import LevelReport, summarize, table
-from glimt.cli.server import running_server
+from glimt.cli.server import first_model, running_server
 from glimt.cli.terminal import CommandError
 from glimt.core.clock import SystemClock
 
@@ -85,7 +85,7 @@ async def _measure(options: Options) -> tuple[list[LevelReport], dict[str, Any]]
         running_server(options.url) as url,
         ChatServer(url, api_key=options.api_key) as server,
     ):
-        model = options.model or (await server.models())[0].id
+        model = options.model or await first_model(server)
         shape = Shape(
             model=model,
             prompt_tokens=options.prompt_tokens,

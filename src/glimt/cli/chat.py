@@ -15,11 +15,13 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from glimt.bench.client import ChatBody, ChatServer, Tokens
+from glimt.bench.client import ChatServer
 from glimt.cli.conversation import Conversation
-from glimt.cli.server import running_server
+from glimt.cli.server import first_model, running_server
 from glimt.cli.terminal import CommandError, Painter, is_terminal, say
 from glimt.core.errors import GlimtError
+from glimt.core.events import ChoiceFinished, Finished, ReasoningDelta, TextDelta
+from glimt.core.request import Request, Sampling, Thinking
 
 _PROMPT: Final = "› "
 
@@ -80,9 +82,8 @@ class _Answer:
     """One answer, as far as it came."""
 
     text: str = ""
-    finish: str | None = None
-    tokens: Tokens | None = None
-    started_s: float = 0.0
+    was_cut: bool = False
+    num_tokens: int = 0
     first_s: float = 0.0
 
 
@@ -110,10 +111,7 @@ def _session(runner: asyncio.Runner, options: Options) -> Generator[_Talk]:
 
 async def _first_model(url: str, api_key: str | None) -> str:
     async with ChatServer(url, api_key=api_key) as server:
-        offered = await server.models()
-    if not offered:
-        raise CommandError(f"The server offers no model: {url}")
-    return offered[0].id
+        return await first_model(server)
 
 
 def _converse(runner: asyncio.Runner, talk: _Talk, conversation: Conversation) -> int:
@@ -151,7 +149,7 @@ def _read_line() -> str | None:
 def _answer(runner: asyncio.Runner, talk: _Talk, conversation: Conversation) -> int:
     """Get and print one answer; gives the exit code that it means."""
     painter = Painter(sys.stdout)
-    answer = _Answer(started_s=time.monotonic())
+    answer = _Answer()
     code = 0
     try:
         runner.run(_stream(talk, conversation, painter, answer))
@@ -162,10 +160,10 @@ def _answer(runner: asyncio.Runner, talk: _Talk, conversation: Conversation) -> 
         say(f"glimt: {error}")
         code = 1
     painter.write("\n")
-    if answer.finish == "length":
+    if answer.was_cut:
         say("The answer was cut: it reached its greatest length.")
-    if painter.is_terminal and answer.tokens is not None:
-        painter.dim(f"{_pace(answer, answer.tokens)}\n")
+    if painter.is_terminal and answer.num_tokens:
+        painter.dim(f"{_pace(answer)}\n")
     conversation.answered(answer.text)
     return code
 
@@ -173,34 +171,32 @@ def _answer(runner: asyncio.Runner, talk: _Talk, conversation: Conversation) -> 
 async def _stream(
     talk: _Talk, conversation: Conversation, painter: Painter, answer: _Answer
 ) -> None:
-    options = talk.options
-    thinking = None
-    if conversation.thinking is not None:
-        thinking = {"type": "enabled" if conversation.thinking else "disabled"}
-    body = ChatBody(
+    request = Request(
         model=talk.model,
-        messages=list(conversation.messages()),
-        temperature=options.temperature,
-        max_tokens=options.max_tokens,
-        thinking=thinking,
+        messages=conversation.messages(),
+        sampling=Sampling(temperature=talk.options.temperature, max_tokens=talk.options.max_tokens),
+        thinking=Thinking(enabled=conversation.thinking),
     )
     is_thinking = False
-    async with ChatServer(talk.url, api_key=options.api_key) as server:
-        async for piece in server.stream(body):
-            if piece.has_output and not answer.first_s:
-                answer.first_s = time.monotonic()
-            if piece.reasoning and painter.is_terminal:
-                painter.dim(piece.reasoning)
-                is_thinking = True
-            if piece.text:
-                painter.write(f"\n\n{piece.text}" if is_thinking else piece.text)
-                is_thinking = False
-                answer.text += piece.text
-            answer.finish = piece.finish or answer.finish
-            answer.tokens = piece.tokens or answer.tokens
+    async with ChatServer(talk.url, api_key=talk.options.api_key) as server:
+        async for event in server.answer(request):
+            match event:
+                case ReasoningDelta(text=text) if painter.is_terminal:
+                    painter.dim(text)
+                    is_thinking = True
+                case TextDelta(text=text):
+                    painter.write(f"\n\n{text}" if is_thinking else text)
+                    is_thinking = False
+                    answer.text += text
+                case ChoiceFinished(reason=reason):
+                    answer.was_cut = reason == "length"
+                case Finished(usage=usage):
+                    answer.num_tokens = usage.completion_tokens
+                case _:
+                    continue
+            answer.first_s = answer.first_s or time.monotonic()
 
 
-def _pace(answer: _Answer, tokens: Tokens) -> str:
-    span_s = time.monotonic() - answer.first_s if answer.first_s else 0.0
-    rate = f", {(tokens.completion - 1) / span_s:.0f} a second" if span_s > 0 else ""
-    return f"{tokens.completion} tokens{rate}"
+def _pace(answer: _Answer) -> str:
+    span_s = max(time.monotonic() - answer.first_s, 1e-3)
+    return f"{answer.num_tokens} tokens, {(answer.num_tokens - 1) / span_s:.0f} a second"

@@ -6,6 +6,8 @@ Pure state; knows nothing of servers or terminals.
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from glimt.core.parts import Message, Role, TextPart
+
 Said: TypeAlias = Literal["question", "command", "exit"]
 
 HELP: Final = """\
@@ -23,19 +25,19 @@ class Conversation:
     Attributes:
         system: Instructions that stand before everything, if any.
         thinking: On, off, or `None`: as the model's server decides.
-        turns: Questions and answers, in OpenAI's message form.
+        turns: Questions and answers.
         notice: What the last command has to say to the person.
     """
 
     system: str | None = None
     thinking: bool | None = None
-    turns: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    turns: list[Message] = field(default_factory=list[Message])
     notice: str = ""
 
-    def messages(self) -> list[dict[str, str]]:
+    def messages(self) -> tuple[Message, ...]:
         """Everything, as it is sent."""
-        opening = [{"role": "system", "content": self.system}] if self.system else []
-        return opening + self.turns
+        opening = [_message("system", self.system)] if self.system else []
+        return (*opening, *self.turns)
 
     def hear(self, line: str) -> Said:
         """Take in one line: a question to be answered, or a command, which is obeyed here.
@@ -50,12 +52,12 @@ class Conversation:
 
     def ask(self, question: str) -> None:
         """Add a question, whatever it begins with."""
-        self.turns.append({"role": "user", "content": question})
+        self.turns.append(_message("user", question))
 
     def answered(self, text: str) -> None:
         """Remember the model's answer; an empty one takes its question along."""
         if text:
-            self.turns.append({"role": "assistant", "content": text})
+            self.turns.append(_message("assistant", text))
         elif self.turns:
             self.turns.pop()
 
@@ -79,3 +81,7 @@ class Conversation:
             case _:
                 self.notice = f"No such command: {command} {argument}".rstrip() + ". See /help."
         return "command"
+
+
+def _message(role: Role, text: str) -> Message:
+    return Message(role=role, parts=(TextPart(text),))

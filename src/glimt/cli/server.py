@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.status import Status
 
 from glimt.app import config as settings
-from glimt.bench.client import base_url
+from glimt.bench.client import ChatServer, base_url
 from glimt.cli.terminal import CommandError
 
 _COMMAND: Final = (sys.executable, "-m", "glimt.cli", "serve")
@@ -67,6 +67,18 @@ async def running_server(url: str | None) -> AsyncGenerator[str]:
     with _spinner() as status:
         await _until_ready(configured, status)
     yield base_url(configured)
+
+
+async def first_model(server: ChatServer) -> str:
+    """The model to ask when none was named.
+
+    Raises:
+        CommandError: The server offers none.
+    """
+    offered = await server.models()
+    if not offered:
+        raise CommandError(f"The server offers no model: {server.url}")
+    return offered[0].id
 
 
 class _Answer(msgspec.Struct):

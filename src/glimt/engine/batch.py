@@ -27,9 +27,9 @@ class Batch:
         num_latent: How many sequences, from the first, attend to latents; the others expand them.
         decode_pages: [num_decodes * P'] int64, the page table of the decodes alone, no wider than
             the longest of them needs, row after row.
-        decode_mask: [num_decodes, 1, P' * PAGE_SIZE] in the model's dtype, added to their scores:
-            0 where there is a key, minus infinity where the last page is not full or is padding;
-            `None` when there are fewer than two decodes.
+        decode_mask: [num_decodes, 1, longest context of a decode] in the model's dtype, added to
+            their scores: 0 where there is a key, minus infinity beyond a sequence's end; `None`
+            when there are fewer than two decodes.
     """
 
     tokens: Tensor

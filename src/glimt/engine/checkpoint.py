@@ -20,7 +20,11 @@ BUILT_IN = {"glimt/nano": "nano"}
 """Models inside the package, and their folder under `glimt/models`."""
 
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_NEEDED = ("config.json", "generation_config.json", "tokenizer.json")
+"""What a finished download has beside weights and a chat template."""
 MAX_HEADER_BYTES = 100_000_000
+_SHARD = re.compile(r"(.+-)(\d+)-of-(\d+)\.safetensors")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -50,6 +54,8 @@ def resolve(
     revision: str | None,
     home: Path,
     progress: Callable[[LoadProgress], None] | None = None,
+    *,
+    weights: bool = True,
 ) -> Path:
     """The folder that holds `model`, downloaded first when it is a hub id that is not here yet.
 
@@ -58,6 +64,7 @@ def resolve(
         revision: A branch, tag or commit of a hub id.
         home: Glimt's data folder; downloads go to `models` in it.
         progress: Told about bytes while something is downloaded.
+        weights: Whether the weights are wanted; everything else is always fetched.
 
     Raises:
         CheckpointError: Nothing usable is there, with what to do about it.
@@ -80,10 +87,11 @@ def resolve(
         )
     cache = home / "models"
     here = downloaded(model, revision, cache)
-    if here is not None and _is_complete(here):
+    if here is not None and _is_complete(here, weights=weights):
         return here
     try:
-        return _require_config(download(model, revision, cache, progress), model)
+        folder = download(model, revision, cache, progress, weights=weights)
+        return _require_config(folder, model)
     except ConnectionError as error:
         raise CheckpointError(str(error)) from error
 
@@ -94,12 +102,30 @@ def _require_config(folder: Path, model: str) -> Path:
     return folder
 
 
-def _is_complete(folder: Path) -> bool:
-    """Whether a folder that an earlier download may have left half done has every weight."""
-    if not (folder / "config.json").is_file():
+def _is_complete(folder: Path, *, weights: bool) -> bool:
+    """Whether an earlier download certainly left everything here.
+
+    It may have been interrupted anywhere, before the index of its shards too. What is in doubt is
+    not complete: to ask the hub costs a moment, to run half a model is an error at every start.
+    """
+    if any(not (folder / name).is_file() for name in _NEEDED) or not _has_template(folder):
         return False
+    if not weights:
+        return True
     try:
-        return all(file.is_file() for file in weight_files(folder))
+        files = weight_files(folder)
+    except CheckpointError:
+        return False
+    told = (folder / INDEX).is_file() or files == [folder / SINGLE] or bool(_shards(files))
+    return told and all(file.is_file() for file in files)
+
+
+def _has_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    try:
+        return path.is_file() and "chat_template" in read_json(path)
     except CheckpointError:
         return False
 
@@ -124,6 +150,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder: those that its index names, else all there are.
 
+    Of files that are numbered "…-00002-of-00048" all belong to it, those that are not here too.
+
     Raises:
         CheckpointError: There are none, or only weights in another format.
     """
@@ -133,7 +161,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise CheckpointError(f"{folder / INDEX} has no weight_map.")
         files = cast("dict[str, str]", names).values()
         return [folder / name for name in sorted(set(files))]
-    single = folder / "model.safetensors"
+    single = folder / SINGLE
     files = [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
         others = sorted(
@@ -143,7 +171,19 @@ def weight_files(folder: Path) -> list[Path]:
         )
         found = f"found {', '.join(others[:4])}" if others else "found no weights at all"
         raise CheckpointError(f"{folder}: {found}; Glimt reads *.safetensors.")
-    return files
+    return _shards(files) or files
+
+
+def _shards(files: list[Path]) -> list[Path]:
+    """All shards of the set that `files` are of; none when they are not of a single one."""
+    found = [_SHARD.fullmatch(file.name) for file in files]
+    sets = {match and (match[1], match[3]) for match in found}
+    if len(sets) != 1 or (only := sets.pop()) is None:
+        return []
+    stem, count = only
+    folder, width = files[0].parent, len(count)
+    names = (f"{stem}{number:0{width}}-of-{count}" for number in range(1, int(count) + 1))
+    return [folder / f"{name}.safetensors" for name in names]
 
 
 def list_tensors(folder: Path) -> dict[str, TensorEntry]:

@@ -23,7 +23,6 @@ from glimt.core.errors import (
     ContextLengthExceeded,
     EngineDied,
     GlimtError,
-    InternalError,
     InvalidRequest,
     Overloaded,
     RequestTooLarge,
@@ -87,7 +86,9 @@ class EngineClient:
         self._ids = itertools.count(1)
         self._changed = asyncio.Event()
         self._draining = False
+        self._ending = False
         self._num_ready = 0
+        self._num_received = 0
         self._maintainer: asyncio.Task[None] | None = None
 
     @property
@@ -142,7 +143,6 @@ class EngineClient:
             Overloaded: The queue is full.
             Unavailable: No worker was ready within `wait_s`, or the engine is stopping.
             EngineDied: The worker ended while it held the request.
-            InternalError: The worker failed on it.
         """
         link = await self._ready_link()
         request_id = next(self._ids)
@@ -173,9 +173,14 @@ class EngineClient:
         link.write(encode(Probe()))
         return await answer
 
+    def expect_end(self) -> None:
+        """The server ends soon: requests are served on, but a worker that dies is not replaced."""
+        self._ending = True
+
     async def drain(self, timeout_s: float) -> int:
         """Take no new requests and wait for those under way; how many were left at the end."""
         self._draining = True
+        self.expect_end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self._streams:
@@ -193,6 +198,7 @@ class EngineClient:
 
     def receive(self, message: FromWorker) -> None:
         """The link's word that a message arrived."""
+        self._num_received += 1
         match message:
             case Step():
                 for output in message.outputs:
@@ -348,7 +354,5 @@ def _error_of(refused: Refused) -> GlimtError:
             return ContextLengthExceeded(refused.message, param=refused.param)
         case "overloaded":
             return Overloaded(refused.message, retry_after_s=OVERLOADED_RETRY_S)
-        case "internal":
-            return InternalError(refused.message)
         case _:
             assert_never(refused.code)

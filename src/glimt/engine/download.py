@@ -10,7 +10,9 @@ from typing import Any
 
 from glimt.engine.messages import LoadProgress
 
-WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt")
+DESCRIPTION = ("*.json", "*.jinja", "*.txt")
+"""What a model is: its configuration, tokenizer and template, a few megabytes."""
+WANTED = ("*.safetensors", *DESCRIPTION)
 UNWANTED = ("*/*", "consolidated*", "adapter*", "training_args*")
 """Subfolders hold other formats (onnx, original), never a part of this layout."""
 
@@ -49,8 +51,12 @@ def download(
     revision: str | None,
     cache: Path,
     progress: Callable[[LoadProgress], None] | None,
+    *,
+    weights: bool = True,
 ) -> Path:
     """Fetch the files of `model` that a checkpoint needs; what is there already stays.
+
+    Without `weights` only what describes the model is fetched.
 
     Raises:
         ConnectionError: It cannot be fetched; the message says why and what to do.
@@ -74,7 +80,7 @@ def download(
                 model,
                 revision=revision,
                 cache_dir=cache,
-                allow_patterns=list(WANTED),
+                allow_patterns=list(WANTED if weights else DESCRIPTION),
                 ignore_patterns=list(UNWANTED),
                 tqdm_class=_reporting_bar(progress) if progress else None,
             )

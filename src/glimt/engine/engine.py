@@ -22,6 +22,7 @@ from structlog.typing import FilteringBoundLogger
 from glimt.engine.client import EngineClient
 from glimt.engine.loop import EXIT_CANNOT_LOAD
 from glimt.engine.settings import EngineSettings
+from glimt.engine.worker import STOP_SIGNAL
 from glimt.engine.worker_log import WorkerLog
 
 WORKER_COMMAND: Final = (sys.executable, "-m", "glimt.engine.worker")
@@ -35,6 +36,11 @@ PAUSE_MAX_S: Final = 10.0
 KILL_AFTER_S: Final = 2.0
 LAST_WORDS_S: Final = 1.0
 NUM_LAST_WORDS: Final = 5
+MAX_SILENCE_GPU_S: Final = 120.0
+MAX_SILENCE_CPU_S: Final = 900.0
+NUM_SILENT_LOOKS: Final = 8
+"""So often in a row, evenly over the longest silence. Not once at its end: this process may have
+been the one that was held up, with everything that the worker said still unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +52,14 @@ class WorkerEnd:
         reason: What it named as the reason itself.
         last_words: The end of its output.
         was_ready: Whether it ever served.
+        silence_s: How long it had said nothing, if we killed it for that.
     """
 
     status: int
     reason: str | None
     last_words: str
     was_ready: bool
+    silence_s: float | None = None
 
     @property
     def hopeless(self) -> bool:
@@ -61,8 +69,11 @@ class WorkerEnd:
     @property
     def cause(self) -> str:
         """What happened, to follow "The engine's worker"."""
+        if self.silence_s is not None:
+            return f"said nothing for {self.silence_s:g} s and was killed"
         if self.status >= 0:
-            return f"ended with status {self.status}"
+            because = f" ({self.reason})" if self.reason else ""
+            return f"ended with status {self.status}{because}"
         try:
             name = signal.Signals(-self.status).name
         except ValueError:
@@ -124,6 +135,8 @@ class Engine(EngineClient):
             "--die-with-stdin",
         )
         self._drain_s = drain_s
+        self._max_silence_s = settings.max_silence_s
+        self._silence_s: float | None = None
         self._process: Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._num_deaths = 0
@@ -177,6 +190,10 @@ class Engine(EngineClient):
                 self._fail(f"no worker process could be started ({error}).")
                 return
             self._num_deaths += 1
+            if self._ending:
+                self._logger.error("engine.worker_died", cause=end.cause, reason=end.reason)
+                self._set_state("stopped")
+                return
             num_unready = 0 if end.was_ready else num_unready + 1
             num_quick = num_quick + 1 if time.monotonic() - started_s < QUICK_DEATH_S else 0
             if end.hopeless or num_unready >= MAX_DEATHS_UNREADY:
@@ -201,7 +218,7 @@ class Engine(EngineClient):
     async def _run_worker(self) -> WorkerEnd:
         """One worker, from its start to its end. Cancelling this ends the worker."""
         num_ready_before = self._num_ready
-        self._end = None
+        self._end = self._silence_s = None
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=PIPE,
@@ -214,9 +231,11 @@ class Engine(EngineClient):
         self._logger.info("engine.worker_started", pid=process.pid)
         log = WorkerLog(self._logger)
         forwarder = asyncio.create_task(log.forward(process), name="glimt-engine-worker-log")
+        watchdog = asyncio.create_task(self._watch(process), name="glimt-engine-watchdog")
         try:
             status = await process.wait()
         finally:
+            watchdog.cancel()
             await self._stop(process)
             # A child of the worker may hold its output open; what counts has arrived by now.
             await asyncio.wait([forwarder], timeout=LAST_WORDS_S)
@@ -227,16 +246,39 @@ class Engine(EngineClient):
             reason=log.reason,
             last_words=log.last_words,
             was_ready=self._num_ready > num_ready_before,
+            silence_s=self._silence_s,
         )
         self._notify()
         return self._end
 
+    async def _watch(self, process: Process) -> None:
+        """Kill a worker that has work and says nothing: between steps it speaks every second."""
+        limit_s = 0.0
+        num_silent = num_received = 0
+        while num_silent < NUM_SILENT_LOOKS:
+            limit_s = self._silence_limit_s()
+            await asyncio.sleep(limit_s / NUM_SILENT_LOOKS)
+            has_work = self._streams or self.stats.running or self.stats.waiting
+            silent = self._num_received == num_received and has_work and self._state == "ready"
+            num_silent = num_silent + 1 if silent else 0
+            num_received = self._num_received
+        self._silence_s = limit_s
+        self._logger.error("engine.worker_hangs", pid=process.pid, silence_s=limit_s)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    def _silence_limit_s(self) -> float:
+        if self._max_silence_s is not None:
+            return self._max_silence_s
+        on_cpu = self.info is None or self.info.device == "cpu"
+        return MAX_SILENCE_CPU_S if on_cpu else MAX_SILENCE_GPU_S
+
     async def _stop(self, process: Process) -> None:
-        """SIGTERM, the time to drain, SIGKILL. Returns once the process is reaped."""
+        """The stop signal, the time to drain, SIGKILL. Returns once the process is reaped."""
         if process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            process.send_signal(STOP_SIGNAL)
         try:
             async with asyncio.timeout(self._drain_s + KILL_AFTER_S):
                 await process.wait()

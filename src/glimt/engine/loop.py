@@ -125,11 +125,13 @@ class Worker:
                     self._dispatch(core.step())
                     self._changed = True
                 self._report(core)
-        except Exception:  # The process boundary: what failed may be half changed.
-            self._logger.exception("worker.step_failed")
+        except Exception as error:  # The process boundary: what failed may be half changed.
+            # No word to the requests: they learn from the lost connection that the engine died,
+            # which is a reason to try again, and the gateway tells them why.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._logger.critical("worker.step_failed", reason=reason, exc_info=True)
             self._loaded = None
             self._terminating = True
-            self._refuse_everything()
             return EXIT_CRASHED
         finally:
             self._hub.flush(FLUSH_S)
@@ -252,10 +254,3 @@ class Worker:
 
     def _num_live(self) -> int:
         return sum(map(len, self._live.values()))
-
-    def _refuse_everything(self) -> None:
-        message = "The engine failed while it held this request. Its log has the details."
-        for connection, ids in tuple(self._live.items()):
-            self._hub.send(
-                connection, [Refused(id=id_, code="internal", message=message) for id_ in ids]
-            )

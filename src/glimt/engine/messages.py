@@ -12,7 +12,7 @@ EngineFinish: TypeAlias = Literal["stop", "length", "error"]
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How to draw tokens, every default filled in. Validated by `check`.
+    """How to draw tokens, every default filled in; `glimt.engine.limits` says what is valid.
 
     Attributes:
         temperature: 0 is greedy.
@@ -125,11 +125,11 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """A request that will not be served, and why.
 
-    `code` is one of "invalid" (the client's mistake), "context_length", "overloaded", "internal".
+    `code` is one of "invalid" (the client's mistake), "context_length", "overloaded".
     """
 
     id: int
-    code: Literal["invalid", "context_length", "overloaded", "internal"]
+    code: Literal["invalid", "context_length", "overloaded"]
     message: str
     param: str | None = None
 

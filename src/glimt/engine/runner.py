@@ -4,6 +4,7 @@ Owns the model, the device and the cache pool. Knows nothing of why these tokens
 (scheduler), how a token is drawn (sampler) or who asked (worker).
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence as Collection
 from dataclasses import replace
@@ -64,8 +65,8 @@ class Runner:
         started = time.monotonic()
         config = _read_config(settings, path)
         device = _choose_device(settings.device)
-        if device.type == "cpu" and settings.threads is not None:
-            torch.set_num_threads(settings.threads)
+        if device.type == "cpu":
+            torch.set_num_threads(settings.threads or _default_threads(config))
         weights = _read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
             kernels: Kernels = CpuKernels() if device.type == "cpu" else reference
@@ -181,13 +182,13 @@ class Runner:
             num_decodes=num_decodes,
             num_latent=sum(count < self.expansion_threshold for count in counts),
             decode_pages=decode_pages.flatten().to(device),
-            decode_mask=self._decode_mask(contexts[:num_decodes], decode_pages.shape[1]),
+            decode_mask=self._decode_mask(contexts[:num_decodes]),
         )
 
-    def _decode_mask(self, contexts: Collection[int], num_pages: int) -> Tensor | None:
+    def _decode_mask(self, contexts: Collection[int]) -> Tensor | None:
         if len(contexts) < 2:
             return None
-        places = torch.arange(num_pages * PAGE_SIZE)
+        places = torch.arange(max(contexts))
         beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
         mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
         return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
@@ -259,6 +260,17 @@ def _choose_device(name: str) -> torch.device:
         found = torch.cuda.device_count()
         raise CheckpointError(f"device is {name!r}, but PyTorch finds {found} CUDA devices.")
     return device
+
+
+def _default_threads(config: ModelConfig) -> int:
+    """All cores for a large model; half of them for a small one.
+
+    A small model's products are too short to share, and threads that wait for each other cost more
+    than they bring as soon as the gateway wants a core too.
+    """
+    num_cores = os.cpu_count() or 1
+    is_small = count_parameters(config) * 4 < FLOAT32_ON_CPU_BELOW_BYTES
+    return max(1, num_cores // 2) if is_small else num_cores
 
 
 def _choose_dtype(

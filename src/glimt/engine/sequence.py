@@ -38,8 +38,8 @@ class Sequence:
     num_computed: int = 0
     num_cached: int = 0
     admitted: bool = False
-    pages: list[int] = field(default_factory=list)
-    page_hashes: list[bytes] = field(default_factory=list)
+    pages: list[int] = field(default_factory=list[int])
+    page_hashes: list[bytes] = field(default_factory=list[bytes])
     draft: int | None = None
 
     @property

@@ -41,6 +41,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             them the work for wrong guesses costs more than right ones save.
         threads: CPU threads for torch; `None` lets the worker choose.
         seed: For dummy weights and for requests without a seed; `None` draws one.
+        max_silence_s: A worker that has requests and says nothing for so long hangs: it is killed
+            and replaced. It speaks at least once a second, but not in the middle of a step.
+            `None` is 120 on a GPU, and 900 on a CPU, where a large model's step takes minutes.
     """
 
     model: str = "glimt/nano"
@@ -60,3 +63,4 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     speculation_max_sequences: int = 4
     threads: int | None = None
     seed: int | None = None
+    max_silence_s: float | None = None

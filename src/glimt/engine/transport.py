@@ -123,7 +123,7 @@ def check_socket_path(path: Path) -> None:
     if length > MAX_SOCKET_PATH_BYTES:
         raise Unavailable(
             f"The engine's socket would be {path}, a path of {length} bytes, but a Unix socket "
-            f"holds {MAX_SOCKET_PATH_BYTES}. Choose a shorter runtime directory."
+            f"holds {MAX_SOCKET_PATH_BYTES}. Set TMPDIR to a shorter path."
         )
 
 

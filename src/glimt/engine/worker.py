@@ -35,6 +35,10 @@ from glimt.engine.loop import (
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import listen
 
+STOP_SIGNAL: Final = signal.SIGUSR1
+"""How a worker's parent tells it to drain. Not SIGTERM: a service manager sends that to every
+process of a service at once, and the gateway grants answers more time than we would."""
+
 CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 """What a container may use; holds "max" instead of a quota when there is no limit."""
 
@@ -97,13 +101,15 @@ def serve(
     *,
     logger: FilteringBoundLogger,
     drain_s: float,
+    stop_signal: signal.Signals,
 ) -> int:
-    """Load, run until SIGTERM; the exit status.
+    """Load, run until `stop_signal`; the exit status.
 
-    SIGTERM ends a load at once; afterwards it drains. SIGINT is ignored: a Ctrl-C in the terminal
-    is for the gateway, which decides what becomes of the requests.
+    It ends a load at once; afterwards it drains. SIGINT is ignored: a Ctrl-C in the terminal is
+    for the gateway, which decides what becomes of the requests. So is SIGTERM under a parent.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for other in {signal.SIGINT, signal.SIGTERM} - {stop_signal}:
+        signal.signal(other, signal.SIG_IGN)
     wakeup, waker = socket.socketpair()
     with wakeup, waker:
         wakeup.settimeout(0)
@@ -122,7 +128,7 @@ def serve(
             worker.terminate()
 
         signal.set_wakeup_fd(waker.fileno())
-        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(stop_signal, terminate)
         # What loading made stays for good: the collector need not look at it again.
         gc.freeze()
         return worker.run()
@@ -154,8 +160,12 @@ def main(
     parser.add_argument("--socket", type=Path, required=True, help="where to listen")
     parser.add_argument("--settings", required=True, help="EngineSettings as JSON")
     parser.add_argument("--model-path", type=Path, required=True, help="a Hugging Face folder")
-    parser.add_argument("--drain-s", type=float, default=10.0, help="what SIGTERM grants requests")
-    parser.add_argument("--die-with-stdin", action="store_true", help="end when stdin ends")
+    parser.add_argument("--drain-s", type=float, default=10.0, help="what a stop grants requests")
+    parser.add_argument(
+        "--die-with-stdin",
+        action="store_true",
+        help=f"end when stdin ends, and stop on {STOP_SIGNAL.name} instead of SIGTERM",
+    )
     options = parser.parse_args(arguments)
     path: Path = options.socket
     logger = configure_logging()
@@ -172,7 +182,13 @@ def main(
         logger.critical("worker.cannot_listen", reason=error.message)
         return EXIT_CANNOT_LOAD
     try:
-        return serve(listener, build, logger=logger, drain_s=options.drain_s)
+        return serve(
+            listener,
+            build,
+            logger=logger,
+            drain_s=options.drain_s,
+            stop_signal=STOP_SIGNAL if options.die_with_stdin else signal.SIGTERM,
+        )
     finally:
         path.unlink(missing_ok=True)
 

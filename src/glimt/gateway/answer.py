@@ -75,7 +75,7 @@ class Gateway:
         deployment = self._registry.find(request.model)
         if deployment.stands_in:
             self._logger.info(
-                "gateway.stand_in", asked_for=request.model, answered_by=deployment.model
+                "gateway.stand_in", asked_for=ascii(request.model), answered_by=deployment.model
             )
         return deployment
 

@@ -101,6 +101,25 @@ def test_typing(schema: Any, text: str, expected: object):
     assert json.loads(encode_value(text, schema, DEFINITIONS)) == expected
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": [["string"]]},
+        {"type": {}},
+        {"type": [{}]},
+        {"type": 1},
+        {"$ref": "#/enum/" + "9" * 5000},
+        {"$ref": "#/enum/²"},
+    ],
+)
+def test_malformed_schemas(schema: Any):
+    """A schema that says nothing sensible admits everything."""
+    root = {"enum": [schema], "properties": {"a": schema}}
+    assert encode_value("1", schema, root) == "1"
+    assert encode_value("x", schema, root) == '"x"'
+    assert value_kind(schema, root) == "literal"
+
+
 def test_numbers_keep_their_digits():
     """A literal is passed on as it was spelled: no digit of it is lost."""
     assert encode_value("1.10", {"type": "number"}, None) == "1.10"

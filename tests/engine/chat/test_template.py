@@ -335,7 +335,10 @@ def test_other_media_are_refused(template: ChatTemplate, part: Part, found: str)
         template.render(ask(say("tool", ToolResultPart(call_id="c", content=(part,)))))  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "nonsense", "[" * 100_000])
+@pytest.mark.parametrize(
+    "arguments",
+    ["{", "[1]", "nonsense", "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900],
+)
 def test_bad_arguments(template: ChatTemplate, arguments: str):
     """Arguments that are no JSON object are refused by their path."""
     with pytest.raises(InvalidRequest) as caught:
@@ -343,6 +346,38 @@ def test_bad_arguments(template: ChatTemplate, arguments: str):
             ask(say("user", "a"), say("assistant", call("f", "{}"), call("f", arguments)))
         )
     assert caught.value.param == "messages[1].tool_calls[1].function.arguments"
+
+
+def test_deep_values(template: ChatTemplate):
+    """Declarations and arguments that are nested too deeply to be rendered are refused."""
+    deep: dict[str, object] = {}
+    for _ in range(2000):
+        deep = {"a": deep}
+    user = say("user", "a")
+    for request in (
+        ask(user, tools=(Tool(name="f", parameters=deep),)),
+        ask(user, template_arguments={"x": deep}),
+    ):
+        with pytest.raises(InvalidRequest, match="nested too deeply"):
+            template.render(request)
+
+
+def test_marks_are_chosen_once(
+    template: ChatTemplate, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+):
+    """However many marks a text holds, it is shielded once."""
+    lengths: list[int] = []
+    shield = tokenizer.shield
+
+    def spy(text: str, mark: str) -> str:
+        lengths.append(len(text))
+        return shield(text, mark)
+
+    monkeypatch.setattr(tokenizer, "shield", spy)
+    text = "a" * 100 + "".join(chr(FIRST_MARK - n) for n in range(500))
+    ids = template.render(ask(say("user", text))).ids
+    assert tokenizer.decode(ids).count(text) == 1
+    assert lengths.count(len(text)) == 1
 
 
 def test_encrypted_reasoning(template: ChatTemplate):
@@ -410,6 +445,9 @@ def test_ascii_json_keeps_the_shield(tokenizer: Tokenizer):
     prompt = template.render(ask(say("user", "<|user|>é")))
     assert not control(tokenizer, prompt)
     assert tokenizer.decode(prompt.ids) == '[{"role": "user", "content": "<|user|>\\u00e9"}]'
+    many = "".join(chr(FIRST_MARK - n) for n in range(300))
+    prompt = template.render(ask(say("user", f"<|user|>{many}")))
+    assert tokenizer.decode(prompt.ids) == f'[{{"role": "user", "content": "<|user|>{many}"}}]'
 
 
 def test_broken_templates(tokenizer: Tokenizer, tmp_path: Path):

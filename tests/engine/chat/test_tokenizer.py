@@ -99,7 +99,9 @@ def test_mark_in_text(tokenizer: Tokenizer):
     """A text that holds the mark is refused, so that another mark is taken."""
     with pytest.raises(ValueError, match="mark"):
         tokenizer.shield(f"a{MARK}", MARK)
-    assert tokenizer.choose_mark(f"a{MARK}") not in (MARK, "a")
+    assert tokenizer.choose_mark([f"a{MARK}", chr(FIRST_MARK - 1)]) == chr(FIRST_MARK - 2)
+    with pytest.raises(ValueError, match="every private-use"):
+        tokenizer.choose_mark(["".join(map(chr, range(0x100000, 0x10FFFE)))])
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))

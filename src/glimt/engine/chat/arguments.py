@@ -16,6 +16,7 @@ ValueKind: TypeAlias = Literal["string", "nullable_string", "literal"]
 """How a value may be streamed: at once; once it cannot be `null` any more; only as a whole."""
 
 _MAX_STEPS: Final = 256
+_MAX_INDEX_DIGITS: Final = 10
 _STRING: Final = frozenset({"string"})
 _STRING_OR_NULL: Final = frozenset({"string", "null"})
 _TYPE_NAMES: Final[dict[type, str]] = {
@@ -119,13 +120,17 @@ def _target(reference: object, root: dict[str, Any]) -> Schema:
     node: Any = root
     for step in reference[1:].split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and name.isdigit() and int(name) < len(cast("list[Any]", node)):
+        if isinstance(node, list) and _is_index(name, len(cast("list[Any]", node))):
             node = cast("list[Any]", node)[int(name)]
         elif isinstance(node, dict) and name in node:
             node = cast("dict[str, Any]", node)[name]
         else:
             return {}
     return _schema(node)
+
+
+def _is_index(name: str, length: int) -> bool:
+    return name.isdecimal() and len(name) < _MAX_INDEX_DIGITS and int(name) < length
 
 
 def _kinds(schema: Schema | None, root: dict[str, Any] | None) -> Kinds:
@@ -171,7 +176,9 @@ def _stated_kinds(schema: dict[str, Any]) -> Kinds:
     """What the schema itself says, without the schemas inside it."""
     stated = schema.get("type")
     names = cast("list[Any]", stated) if isinstance(stated, list) else [stated]
-    kinds: Kinds = frozenset(name for name in names if name in _TYPES) or None
+    kinds: Kinds = frozenset(
+        name for name in names if isinstance(name, str) and name in _TYPES
+    ) or None
     if kinds is not None and "number" in kinds:
         kinds |= {"integer"}
     members = _members(schema)

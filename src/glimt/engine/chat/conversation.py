@@ -22,6 +22,7 @@ from glimt.core.parts import (
     ToolResultPart,
 )
 from glimt.core.request import Request, Tool
+from glimt.engine.chat.depth import refuse_deep
 
 Value: TypeAlias = dict[str, Any]
 
@@ -127,6 +128,7 @@ def _arguments(text: str, path: str) -> Value:
         ) from error
     if not isinstance(value, dict):
         raise InvalidRequest("the arguments of a tool call must be a JSON object", param=path)
+    refuse_deep(cast("Value", value), path)
     return cast("Value", value)
 
 

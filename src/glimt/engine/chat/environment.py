@@ -18,7 +18,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 from glimt.core.clock import Clock
-from glimt.engine.chat.tokenizer import FIRST_MARK
+from glimt.engine.chat.tokenizer import LAST_MARK
 
 _MAX_REPEAT = 100_000
 
@@ -95,5 +95,5 @@ def _to_json(  # noqa: PLR0917 (templates pass these by position)
         return text
     # Marks must stay what they are, or they could not be taken out again.
     return "".join(
-        c if c.isascii() or ord(c) > FIRST_MARK - 256 else json.dumps(c)[1:-1] for c in text
+        c if c.isascii() or ord(c) >= LAST_MARK else json.dumps(c)[1:-1] for c in text
     )

@@ -6,7 +6,7 @@ in an answer of the past finds none. Knows neither how messages get the shape th
 (`conversation`), nor what a template may do (`environment`), nor what the model then says.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from glimt.core.errors import InvalidRequest
 from glimt.core.request import Request, Tool
 from glimt.engine.chat.conversation import Value, declaration, normalize_messages, offered_tools
 from glimt.engine.chat.environment import TemplateEnvironment, TemplateRefusal
-from glimt.engine.chat.tokenizer import FIRST_MARK, Tokenizer
+from glimt.engine.chat.tokenizer import Tokenizer
 
 MAX_RENDERED_CHARACTERS = 16_000_000
 """A longer prompt is refused while it is rendered; 200 000 tokens are about 800 000 characters."""
@@ -112,15 +112,18 @@ class ChatTemplate:
         return Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))
 
     def _render_shielded(self, variables: Value) -> tuple[str, str]:
-        mark = FIRST_MARK
-        while True:
-            try:
-                shield = self._tokenizer.shield
-                shielded = {k: _shield(v, shield, chr(mark)) for k, v in variables.items()}
-            except _MarkTaken:
-                mark -= 1
-            else:
-                return self._render({**self._tokenizer.variables, **shielded}), chr(mark)
+        shield = self._tokenizer.shield
+        try:
+            mark = self._tokenizer.choose_mark(_texts(variables))
+        except ValueError as error:
+            raise InvalidRequest(f"the conversation cannot be read: {error}") from error
+        try:
+            shielded = {k: _shield(v, shield, mark) for k, v in variables.items()}
+            return self._render({**self._tokenizer.variables, **shielded}), mark
+        except RecursionError as error:
+            raise InvalidRequest(
+                "a value in the conversation is nested too deeply", param="messages"
+            ) from error
 
     def _render(self, variables: Value) -> str:
         pieces: list[str] = []
@@ -146,16 +149,24 @@ class ChatTemplate:
         return "".join(pieces)
 
 
-class _MarkTaken(Exception):
-    """The text contains the mark."""
+def _texts(value: object) -> Iterator[str]:
+    """Every string in a value, keys included."""
+    values = [value]
+    while values:
+        item = values.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            values.extend(cast("dict[Any, Any]", item).keys())
+            values.extend(cast("dict[Any, Any]", item).values())
+        elif isinstance(item, list | tuple):
+            values.extend(cast("list[Any]", item))
 
 
 def _shield(value: object, shield: Callable[[str, str], str], mark: str) -> object:
     """A copy in which every string, keys included, is shielded."""
     match value:
         case str():
-            if mark in value:
-                raise _MarkTaken
             return shield(value, mark)
         case dict():
             rows = cast("dict[Any, Any]", value).items()

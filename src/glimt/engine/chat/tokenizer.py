@@ -13,14 +13,16 @@ exactly the ids that the checkpoint's tokenizer gives for the whole.
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import tokenizers
 
-FIRST_MARK = 0x10FFFD
-"""Marks are private-use characters of plane 16, taken downwards until one is not in the text."""
+FIRST_MARK, LAST_MARK = 0x10FFFD, 0x100000
+"""Marks are private-use characters of plane 16: the highest that no text contains."""
+_MARKS = re.compile(f"[{chr(LAST_MARK)}-{chr(FIRST_MARK)}]")
 
 
 class UnsupportedTokenizer(ValueError):
@@ -146,12 +148,20 @@ class Tokenizer:
         """Ids of text in which nothing counts as a control token."""
         return self._plain.encode(text, add_special_tokens=False).ids
 
-    def choose_mark(self, text: str) -> str:
-        """A character that does not occur in `text`."""
-        code = FIRST_MARK
-        while chr(code) in text:
-            code -= 1
-        return chr(code)
+    def choose_mark(self, texts: Iterable[str]) -> str:
+        """A mark that occurs in none of `texts`, found in one pass.
+
+        Raises:
+            ValueError: They contain all 65 534 of them.
+        """
+        used: set[str] = set()
+        for text in texts:
+            if not text.isascii():
+                used.update(_MARKS.findall(text))
+        for code in range(FIRST_MARK, LAST_MARK - 1, -1):
+            if chr(code) not in used:
+                return chr(code)
+        raise ValueError("the text contains every private-use character of plane 16")
 
     def shield(self, text: str, mark: str) -> str:
         """Put `mark` into every control look-alike, and where an edge could complete one.

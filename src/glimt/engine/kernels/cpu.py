@@ -143,7 +143,8 @@ class CpuKernels:
                 scores = torch.mm(queries[0], rows.t()).mul_(scale)
                 results.append(torch.mm(torch.softmax(scores, -1), rows[:, :rank]).unsqueeze(0))
             else:
-                rows = rows.view(num_decodes, -1, rows.shape[-1])
+                longest = batch.decode_mask.shape[-1]
+                rows = rows.view(num_decodes, -1, rows.shape[-1])[:, :longest]
                 scores = torch.baddbmm(
                     batch.decode_mask, queries[:num_decodes], rows.mT, alpha=scale
                 )
