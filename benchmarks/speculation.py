@@ -56,9 +56,7 @@ def prompts(folder: Path) -> list[list[int]]:
         for a, b in NUMBERS:
             for enabled in (False, True):
                 message = Message(role="user", parts=(TextPart(question.format(a=a, b=b)),))
-                request = Request(
-                    model="", messages=(message,), thinking=Thinking(enabled=enabled)
-                )
+                request = Request(model="", messages=(message,), thinking=Thinking(enabled=enabled))
                 found.append(template.render(request).ids)
     return found
 

@@ -2,115 +2,29 @@
 
 import asyncio
 import itertools
-import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings as hypothesis_settings
 
-from glimt.engine.core import EngineCore
-from glimt.engine.messages import Output, Submit
-from glimt.engine.runner import Runner
+from glimt.engine.messages import Output
 from glimt.engine.sequence import Sequence
-from glimt.engine.settings import PAGE_SIZE, EngineSettings
+from glimt.engine.settings import PAGE_SIZE
 from glimt.engine.speculation import Guesser
 from glimt.engine.stream import Stream
-from tests.engine.checkpoints import make_checkpoint
 from tests.engine.fake_runner import FakeRunner
+from tests.engine.guessers import VOCAB, Anything, Oracle, make_core, solve
 from tests.engine.test_core import (
-    NANO,
     CoreMachine,
+    _one_thread,
     answer,
     ask,
-    load_runner,
     random_requests,
     run,
     submit,
 )
 
-VOCAB = 32
-
-
-class Oracle:
-    """Guesses right as often as it is told to, because it was given the answers.
-
-    Attributes:
-        asked: How many guesses it made.
-    """
-
-    def __init__(
-        self, answers: dict[int, list[int]], *, share: float = 1.0, vocab_size: int = VOCAB
-    ) -> None:
-        self.answers = answers
-        self.share = share
-        self.vocab_size = vocab_size
-        self.asked = 0
-        self._random = random.Random(0)
-
-    def guess(self, sequences: list[Sequence]) -> list[int]:
-        return [self._guess(sequence) for sequence in sequences]
-
-    def _guess(self, sequence: Sequence) -> int:
-        self.asked += 1
-        token = self.answers[sequence.id][sequence.num_generated]
-        is_right = self._random.random() < self.share
-        return token if is_right else (token + 1) % self.vocab_size
-
-
-class Anything:
-    """Guesses at random."""
-
-    def __init__(self, vocab_size: int) -> None:
-        self._random = random.Random(0)
-        self._vocab_size = vocab_size
-
-    def guess(self, sequences: list[Sequence]) -> list[int]:
-        return [self._random.randrange(self._vocab_size) for _ in sequences]
-
-
-class Through:
-    """Lets the prediction layer do its work and returns what another guesser says."""
-
-    def __init__(self, runner: Runner, other: Guesser) -> None:
-        self._runner = runner
-        self._other = other
-
-    def guess(self, sequences: list[Sequence]) -> list[int]:
-        assert len(self._runner.guess(sequences)) == len(sequences)
-        return self._other.guess(sequences)
-
-
-def make_core(
-    runner: FakeRunner | Runner | None = None,
-    guesser: Guesser | None = None,
-    *,
-    context_length: int = 1024,
-    **settings: Any,
-) -> EngineCore:
-    limits = {"max_sequences": 8, "max_step_tokens": 128, "speculation_max_sequences": 8}
-    return EngineCore(
-        runner or FakeRunner(),
-        EngineSettings(**{**limits, **settings}),
-        context_length=context_length,
-        guesser=guesser,
-    )
-
-
-def solve(requests: list[Submit], runner: FakeRunner | Runner | None = None, **settings: Any):
-    """What each request gets without speculation, by its id."""
-    answers = ask(make_core(runner, **settings), requests)
-    return {request.id: tokens for request, tokens in zip(requests, answers, strict=True)}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
+__all__ = ["_one_thread"]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6, 0.0])
@@ -192,7 +106,11 @@ def test_a_stop_token_ends_the_answer_wherever_it_is(place: int):
 @pytest.mark.parametrize("min_tokens", range(1, 8))
 def test_min_tokens_holds_behind_a_draft(min_tokens: int):
     """The ban on stop tokens is counted with the accepted draft, not from the step's start."""
-    settings = {"min_tokens": min_tokens, "max_tokens": 20, "stop_token_ids": tuple(range(0, 32, 2))}
+    settings = {
+        "min_tokens": min_tokens,
+        "max_tokens": 20,
+        "stop_token_ids": tuple(range(0, 32, 2)),
+    }
     requests = [submit(i, [i], temperature=0.0, **settings) for i in range(8)]
     expected = solve(requests)
     assert ask(make_core(FakeRunner(), Oracle(expected)), requests) == list(expected.values())
@@ -211,10 +129,17 @@ def test_logprobs_belong_to_their_tokens():
             core.add(0, request)
         reports = run(core)
         outputs = [reports[0, i][1:] for i in range(4)]
-        assert all(len(o.tokens) == len(o.logprobs) == len(o.top) for o in itertools.chain.from_iterable(outputs))
+        assert all(
+            len(o.tokens) == len(o.logprobs) == len(o.top)
+            for o in itertools.chain.from_iterable(outputs)
+        )
         collected.append(
             [
-                [part for output in one for part in zip(output.tokens, output.logprobs, output.top)]
+                [
+                    part
+                    for output in one
+                    for part in zip(output.tokens, output.logprobs, output.top, strict=True)
+                ]
                 for one in outputs
             ]
         )
@@ -227,13 +152,14 @@ def test_no_page_with_a_rejected_row_is_ever_found(share: float, length: int):
     """A second turn over pages that filled up during speculation gets what it gets alone."""
     first = submit(0, [7] * length, temperature=0.0, max_tokens=80)
     expected = solve([first])
-    core = make_core(FakeRunner(), Oracle(expected, share=share))
+    oracle = Oracle(expected, share=share)
+    core = make_core(FakeRunner(), oracle)
     assert ask(core, [first]) == [expected[0]]
     second = submit(1, [*first.prompt, *expected[0], 1], temperature=0.0, max_tokens=9)
-    core._guesser.answers = solve([second])  # pyright: ignore
+    oracle.answers = solve([second])
     core.add(0, second)
     reports = run(core)[0, 1]
-    assert answer(reports) == core._guesser.answers[1]  # pyright: ignore
+    assert answer(reports) == oracle.answers[1]
     num_rows = length + 80 - 1
     assert reports[0].cached_tokens == num_rows // PAGE_SIZE * PAGE_SIZE
 
@@ -354,7 +280,7 @@ def test_sampled_tokens_keep_their_distribution(share: float | None):
     if share is not None:
         # Right for as many as happen to draw what this plausible answer says.
         likely = max(itertools.product(range(vocab_size), repeat=num_tokens), key=probability)
-        guesser = Oracle(dict.fromkeys(range(num_draws), list(likely)), vocab_size=vocab_size)
+        guesser = Oracle({id_: list(likely) for id_ in range(num_draws)}, vocab_size=vocab_size)
     core = make_core(
         runner, guesser, seed=1, max_sequences=32, speculation_max_sequences=32, prefix_cache=False
     )
@@ -387,111 +313,6 @@ TestSpeculatingMachine = SpeculatingMachine.TestCase
 TestSpeculatingMachine.settings = hypothesis_settings(
     max_examples=15, stateful_step_count=20, deadline=None
 )
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "tiny": {},
-    "wide": {"num_attention_heads": 2, "hidden_size": 64, "num_hidden_layers": 2},
-    "dense start": {"first_k_dense_replace": 2, "n_routed_experts": 4, "n_shared_experts": 2},
-    "nano": {},
-}
-
-
-@pytest.fixture(scope="module")
-def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Runner]:
-    runners: dict[str, Runner] = {}
-
-    def load(name: str) -> Runner:
-        if name not in runners:
-            folder = NANO
-            if name != "nano":
-                seed = list(SHAPES).index(name)
-                folder = make_checkpoint(
-                    tmp_path_factory.mktemp("shapes") / f"{seed}", seed=seed, **SHAPES[name]
-                )
-            elif not (NANO / "model.safetensors").exists():
-                pytest.skip("the model that ships is not in this checkout")
-            runners[name] = load_runner(folder)
-        return runners[name]
-
-    return load
-
-
-@pytest.mark.parametrize("guesser", ["layer", "right", "half"])
-@pytest.mark.parametrize("name", list(SHAPES))
-def test_a_real_model_says_the_same_with_and_without(
-    name: str, guesser: str, load: Callable[[str], Runner]
-):
-    """Greedy and seeded, with penalties, minima, stop tokens and cut distributions, in batches."""
-    runner = load(name)
-    requests = random_requests(24, vocab_size=runner.vocab_size, longest=30)
-    limits = {"max_step_tokens": 256, "max_sequences": 6}
-    expected = solve(requests, runner, **limits)
-    chosen: Guesser = runner
-    if guesser != "layer":
-        share = 1.0 if guesser == "right" else 0.5
-        chosen = Through(runner, Oracle(expected, share=share, vocab_size=runner.vocab_size))
-    core = make_core(runner, chosen, **limits)
-    assert ask(core, requests) == list(expected.values())
-    stats = core.stats()
-    assert stats.accepted_drafts_total + stats.rejected_drafts_total > 100
-    assert guesser == "layer" or stats.accepted_drafts_total > 100
-
-
-@pytest.mark.parametrize("name", list(SHAPES))
-def test_greedy_answers_to_60_prompts_are_the_same(name: str, load: Callable[[str], Runner]):
-    """Alone and few at a time, with logit_bias and log-probabilities."""
-    runner = load(name)
-    source = random.Random(name)
-    requests = [
-        submit(
-            i,
-            [source.randrange(runner.vocab_size) for _ in range(source.randrange(1, 40))],
-            temperature=0.0,
-            max_tokens=12,
-            logit_bias={7: 2.0, 9: -5.0} if i % 3 == 0 else {},
-            top_logprobs=2 if i % 4 == 0 else None,
-        )
-        for i in range(60)
-    ]
-    expected = solve(requests, runner, max_sequences=3)
-    core = make_core(runner, runner, max_sequences=3)
-    assert ask(core, requests) == list(expected.values())
-    assert core.stats().accepted_drafts_total + core.stats().rejected_drafts_total > 300
-
-
-@pytest.mark.parametrize("share", [1.0, 0.5])
-@pytest.mark.parametrize("max_step_tokens", [7, 300])
-def test_the_prediction_layer_sees_every_position(
-    share: float, max_step_tokens: int, load: Callable[[str], Runner]
-):
-    """After chunks, accepted and rejected drafts its rows are those of one pass over all."""
-    runner = load("tiny")
-    request = submit(0, list(range(3, 93)), temperature=0.0, max_tokens=60)
-    expected = solve([request], runner)
-    oracle = Oracle(expected, share=share, vocab_size=runner.vocab_size)
-    core = make_core(
-        runner, Through(runner, oracle), max_sequences=4, max_step_tokens=max_step_tokens
-    )
-    core.add(0, request)
-    while not core._sequences[0, 0].num_generated > 50:
-        core.step()
-    sequence = core._sequences[0, 0]
-    # Its newest row, and that of the token after it, are still to come.
-    num_rows = len(sequence.tokens) - 1
-    rows = runner.pool[-1][sequence.pages].flatten(0, 1)[:num_rows].clone()
-    again = submit(1, sequence.tokens[:num_rows], temperature=0.0, max_tokens=9)
-    core = make_core(
-        runner,
-        Through(runner, Anything(runner.vocab_size)),
-        prefix_cache=False,
-        max_step_tokens=300,
-    )
-    core.add(0, again)
-    core.step()
-    other = core._sequences[0, 1]
-    assert other.tokens[-1] == sequence.tokens[-1]
-    fresh = runner.pool[-1][other.pages].flatten(0, 1)[:num_rows]
-    torch.testing.assert_close(rows, fresh, atol=1e-4, rtol=1e-4)
 
 
 def test_counts_of_drafts_survive_a_merge():

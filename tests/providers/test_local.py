@@ -283,8 +283,9 @@ async def test_guesses_are_part_of_the_bill(make: Make):
     async def speculate(*arguments: Any, **options: Any):
         async for item in generate(*arguments, **options):
             if isinstance(item, Output):
-                item = msgspec.structs.replace(item, accepted_drafts=2, rejected_drafts=1)
-            yield item
+                yield msgspec.structs.replace(item, accepted_drafts=2, rejected_drafts=1)
+            else:
+                yield item
 
     engine.generate = speculate  # pyright: ignore[reportAttributeAccessIssue]
     usage = (await answer(provider, num_choices=2)).usage
