@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 import msgspec
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.engine.kv_cache import PagePool
@@ -147,14 +147,18 @@ class EngineCore:
     def step(self) -> list[Report]:
         """Compute one step; what it brought, each with the connection to tell.
 
-        What the runner raises passes through; the state is then that of before, so the step may
-        be tried again.
+        A step for which a GPU's memory does not suffice ends its prefills with "error" and goes on
+        without them. Whatever else the runner raises passes through; nothing is lost then, but
+        the worker does not try again: it ends, because a device may be in any state.
         """
         started_s = self._clock.monotonic()
         step = self._scheduler.schedule()
         if not step:
             return []
-        logits = self._runner.forward(step)
+        try:
+            logits = self._runner.forward(step)
+        except OutOfMemoryError:
+            return self._give_up(step)
         reports: list[Report] = self._report_admitted(step, started_s)
         drawing = [scheduled.sequence for scheduled in step if scheduled.draws]
         self._scheduler.advance(step)
@@ -198,6 +202,15 @@ class EngineCore:
         assert num_known == len(self._sequences), "queues and table differ"
         assert self._sampler.remembered <= set(self._sequences.values()), "a draw's state is lost"
 
+    def _give_up(self, step: list[Scheduled]) -> list[Report]:
+        """End what made the step too large: its prefills, or all of it if it has none."""
+        prefills = [s.sequence for s in step if s.start + 1 < len(s.sequence.tokens)]
+        large = prefills or [s.sequence for s in step]
+        self._totals.finished += len(large)
+        for sequence in large:
+            self._remove(sequence, forget=True)
+        return [(s.connection, Output(s.id, [], "error")) for s in large]
+
     def _report_admitted(self, step: list[Scheduled], now_s: float) -> list[Report]:
         reports: list[Report] = []
         for sequence in [s.sequence for s in step if not s.sequence.admitted]:
@@ -222,7 +235,7 @@ class EngineCore:
         sequence.tokens.append(token)
         self._totals.generated_tokens += 1
         finish: EngineFinish | None = None
-        if token in sequence.sampling.stop_token_ids:
+        if token in sequence.stop_ids:
             finish = "stop"
         elif sequence.num_generated >= sequence.sampling.max_tokens:
             finish = "length"
