@@ -214,14 +214,18 @@ class CpuKernels:
         """As `reference.experts`: tokens sorted by expert, one product for each expert in use."""
         gate_ups, downs = self._stack(gate_up), self._stack(down)
         num_routed = len(downs) - num_shared
+        if len(hidden) == 1:
+            numbers = _ints(chosen.view(-1)) + list(range(num_routed, len(downs)))
+            parts = _floats(shares.view(-1)) + [1.0] * num_shared
+            return _experts_of_one(
+                hidden, [gate_ups[e] for e in numbers], [downs[e] for e in numbers], parts
+            )
         total: Tensor | None = None
         for expert in range(num_routed, len(downs)):
             gated = _gated(self._multiply(hidden, gate_ups[expert]))
             result = self._multiply(gated, downs[expert])
             total = result if total is None else total.add_(result)
         total = torch.zeros_like(hidden) if total is None else total
-        if len(hidden) == 1:
-            return _add_experts_of_one(total, hidden, gate_ups, downs, chosen=chosen, shares=shares)
         flat = chosen.flatten()
         order = flat.argsort()
         tokens = order.div(chosen.shape[1], rounding_mode="floor")
@@ -240,21 +244,15 @@ class CpuKernels:
         return total.index_add_(0, tokens, torch.cat(products))
 
 
-def _add_experts_of_one(
-    total: Tensor,
-    hidden: Tensor,
-    gate_ups: list[_Matrix],
-    downs: list[_Matrix],
-    *,
-    chosen: Tensor,
-    shares: Tensor,
+def _experts_of_one(
+    hidden: Tensor, gate_ups: list[_Matrix], downs: list[_Matrix], shares: list[float]
 ) -> Tensor:
     """A single token: its experts one after another, their weights read where they lie."""
-    experts, weights = _ints(chosen.view(-1)), _floats(shares.view(-1))
-    gated = _gated(torch.cat([torch.mm(hidden, gate_ups[e].transpose) for e in experts]))
-    rows = torch.split_with_sizes(gated, [1] * len(experts))
-    for expert, weight, row in zip(experts, weights, rows, strict=True):
-        total.addmm_(row, downs[expert].transpose, alpha=weight)
+    gated = _gated(torch.cat([torch.mm(hidden, matrix.transpose) for matrix in gate_ups]))
+    rows = torch.split_with_sizes(gated, [1] * len(downs))
+    total = torch.zeros_like(hidden)
+    for matrix, row, share in zip(downs, rows, shares, strict=True):
+        total.addmm_(row, matrix.transpose, alpha=share)
     return total
 
 
