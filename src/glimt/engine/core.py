@@ -5,7 +5,6 @@ why it ends; leaves who is next to the scheduler, tensors to the runner, draws t
 the socket to the worker. Text, templates and stop strings are the gateway's.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
@@ -14,12 +13,12 @@ from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.engine.kv_cache import PagePool
+from glimt.engine.limits import find_sampling_fault
 from glimt.engine.messages import (
     Admitted,
     EngineFinish,
     Output,
     Refused,
-    SamplingParams,
     Stats,
     Submit,
 )
@@ -30,20 +29,6 @@ from glimt.engine.settings import PAGE_SIZE, EngineSettings
 
 Report: TypeAlias = tuple[int, Admitted | Output]
 """What to tell, and the connection to tell it to."""
-
-MAX_TOP_LOGPROBS = 20
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "temperature": (0.0, math.inf),
-    "top_k": (0, math.inf),
-    "min_p": (0.0, 1.0),
-    "presence_penalty": (-2.0, 2.0),
-    "frequency_penalty": (-2.0, 2.0),
-    "repetition_penalty": (0.01, 100.0),
-    "max_tokens": (1, math.inf),
-    "min_tokens": (0, math.inf),
-}
-"""Both ends belong to the range; infinity itself never does."""
 
 
 class Runner(Protocol):
@@ -291,36 +276,3 @@ class _Totals(msgspec.Struct):
     generated_tokens: int = 0
     finished: int = 0
     aborted: int = 0
-
-
-def find_sampling_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
-    """The first setting that is out of range, and what to change; `None` if all is well."""
-    for name, (low, high) in _RANGES.items():
-        value: float = getattr(sampling, name)
-        # Written so that NaN fails too.
-        if not (low <= value <= high and value < math.inf):
-            wanted = f"from {low} to {high}" if high < math.inf else f"finite and at least {low}"
-            return name, f"{name} must be {wanted}: {value}"
-    if not 0 < sampling.top_p <= 1:
-        return "top_p", f"top_p must be above 0 and at most 1: {sampling.top_p}"
-    if sampling.min_tokens > sampling.max_tokens:
-        message = f"min_tokens must not exceed max_tokens ({sampling.max_tokens})"
-        return "min_tokens", f"{message}: {sampling.min_tokens}"
-    if not 0 <= (sampling.top_logprobs or 0) <= MAX_TOP_LOGPROBS:
-        message = f"top_logprobs must be from 0 to {MAX_TOP_LOGPROBS}: {sampling.top_logprobs}"
-        return "top_logprobs", message
-    return _find_token_fault(sampling, vocab_size)
-
-
-def _find_token_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
-    for name, ids in (
-        ("stop_token_ids", sampling.stop_token_ids),
-        ("logit_bias", sampling.logit_bias),
-    ):
-        for id_ in ids:
-            if not 0 <= id_ < vocab_size:
-                return name, f"{name}: token ids must be from 0 to {vocab_size - 1}: {id_}"
-    for id_, bias in sampling.logit_bias.items():
-        if not -100 <= bias <= 100:
-            return "logit_bias", f"logit_bias must be from -100 to 100: {bias} (token {id_})"
-    return None
