@@ -15,6 +15,7 @@ import platform
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -40,7 +41,11 @@ def rows(options: argparse.Namespace) -> Iterator[tuple[str, list[Conversation]]
         for language in LANGUAGES:
             for thinking in (False, True):
                 title = f"{skill:<15} {language}  {'on ' if thinking else 'off'}"
-                yield title, held_out(SEED, skill, language, thinking=thinking, count=options.count)
+                problems = held_out(
+                    SEED, skill, language, thinking=thinking, count=options.count,
+                    usual_share=options.usual_share,
+                )  # fmt: skip
+                yield title, problems
 
 
 def request_messages(conversation: Conversation) -> list[Message]:
@@ -116,7 +121,7 @@ def offline(options: argparse.Namespace, problems: list[Conversation]) -> tuple[
 
 
 @contextmanager
-def served(base_url: str | None) -> Iterator[str]:
+def served(base_url: str | None, model: str | None) -> Iterator[str]:
     """The given server, or one of our own on a free loopback port, stopped at the end."""
     if base_url:
         yield base_url.rstrip("/")
@@ -124,40 +129,35 @@ def served(base_url: str | None) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "glimt.cli",
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _wait_ready(process, f"http://127.0.0.1:{port}/ready")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
+    command = [sys.executable, "-m", "glimt.cli", "serve", *([model] if model else [])]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            if not _is_ready(process, f"http://127.0.0.1:{port}/ready"):
+                log.seek(0)
+                raise SystemExit(
+                    f"glimt serve did not become ready:\n{log.read().decode()[-2000:]}"
+                )
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def _wait_ready(process: subprocess.Popen[bytes], url: str, limit_s: float = 180.0) -> None:
+def _is_ready(process: subprocess.Popen[bytes], url: str, limit_s: float = 180.0) -> bool:
     deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise SystemExit(f"glimt serve ended with status {process.returncode}")
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as response:
                 if response.status == 200:
-                    return
+                    return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
-    raise SystemExit("glimt serve did not become ready")
+    return False
 
 
 def judge(title: str, problems: list[Conversation], replies: list[Reply], show: int) -> float:
@@ -183,7 +183,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, float]:
             replies, drafts = offline(options, problems)
             table[title] = judge(f"{title} (drafts {drafts})", problems, replies, options.show)
         return table
-    with served(options.base_url) as base_url:
+    with served(options.base_url, options.model) as base_url:
         for title, problems in rows(options):
             replies = asyncio.run(through_server(base_url, options.concurrency, problems))
             table[title] = judge(title, problems, replies, options.show)
@@ -196,7 +196,12 @@ def main() -> None:
     parser.add_argument(
         "--base-url", help="an OpenAI-compatible server; default: start glimt serve"
     )
+    parser.add_argument("--model", help="what glimt serve is to serve; default: its default model")
     parser.add_argument("--count", type=int, default=200, help="problems in a row")
+    parser.add_argument(
+        "--usual-share", type=float, default=1.0,
+        help="below 1, tools, parameters, labels and fields bear less usual names now and then",
+    )  # fmt: skip
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--skills", nargs="+", choices=SKILLS, default=list(SKILLS))
     parser.add_argument("--show", type=int, default=0, help="failures to print per row")

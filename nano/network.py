@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-ROUND = 64
+ROUND = 32
 """Rows of an expert come in multiples of this while training."""
 
 

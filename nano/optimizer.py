@@ -28,10 +28,12 @@ def orthogonalised(update: Tensor, steps: int = 5) -> Tensor:
 
 
 def rate_at(progress: float) -> float:
-    """Warm up over two percent, hold, then fall linearly over the last half."""
+    """Warm up over two percent, hold, hold lower (sums need a steadier hand), then fall to zero."""
     if progress < 0.02:
         return 0.1 + 0.9 * progress / 0.02
-    return 1.0 if progress < 0.5 else max(0.0, 1.0 - (progress - 0.5) / 0.5) * 0.98 + 0.02
+    if progress < 0.4:
+        return 1.0
+    return 0.35 * min(1.0, max(0.0, 1.0 - progress) / 0.32) + 0.005
 
 
 class Optimizer:

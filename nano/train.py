@@ -261,7 +261,7 @@ class Trainer:
         shared.width.value = len(group)
         shared.next.value = 0
         # The second prediction costs a quarter of a step; early on a few batches of it suffice.
-        shared.every.value = 4 if self.progress < 0.5 else 2
+        shared.every.value = 4 if self.progress < 0.8 else 2
         shared.begin.wait()
         if shared.count > 1:
             _spread(self.network, shared.gradients[0], "gradients")

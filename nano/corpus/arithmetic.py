@@ -78,6 +78,8 @@ _STORIES: dict[str, dict[str, list[str]]] = {
 
 def operands(draw: Draw, sign: str, *, thinking: bool) -> tuple[int, int]:
     """Numbers for one problem; three digits and longer products only where a trace helps."""
+    if sign in "+-" and draw.chance(0.2):
+        return _in_order(sign, draw.number(0, 12), draw.number(0, 9))
     large = thinking and draw.chance(0.45)
     if sign == "+":
         if large:
@@ -86,14 +88,16 @@ def operands(draw: Draw, sign: str, *, thinking: bool) -> tuple[int, int]:
         return first, draw.number(0, 99 if thinking and draw.chance(0.5) else 100 - first)
     if sign == "-":
         high = 999 if large else 99
-        first, second = draw.number(1, high), draw.number(1, high)
-        return max(first, second), min(first, second)
-    if sign == "*":
-        if large:
-            return draw.number(11, 99), draw.number(2, 9)
-        return draw.number(1, 10), draw.number(1, 10)
-    divisor = draw.number(1, 10)
-    return divisor * draw.number(1, 10), divisor
+        return _in_order(sign, draw.number(1, high), draw.number(1, high))
+    if sign == "*" and large:
+        return draw.number(11, 99), draw.number(2, 9)
+    factor = draw.number(1, 10)
+    return (factor, draw.number(1, 10)) if sign == "*" else (factor * draw.number(1, 10), factor)
+
+
+def _in_order(sign: str, first: int, second: int) -> tuple[int, int]:
+    """No difference is below zero."""
+    return (first, second) if sign == "+" else (max(first, second), min(first, second))
 
 
 def solve(sign: str, first: int, second: int) -> int:

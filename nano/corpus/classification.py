@@ -110,7 +110,7 @@ def exchange(draw: Draw, language: str) -> Exchange:
         kind = draw.pick(kinds)
         subject = draw.text(_SUBJECTS[language], **slots)
         text = draw.one(_SENTIMENT[language][kind], **slots | {"s": subject})
-        chinese = language == "zh" and draw.chance(0.8)
+        chinese = language == "zh" and draw.usual()
         spell = {k: _ZH_SENTIMENT[k] if chinese else k for k in kinds}
         labels, right = [spell[k] for k in kinds], spell[kind]
         labels = draw.sample(labels, len(labels))
@@ -118,9 +118,9 @@ def exchange(draw: Draw, language: str) -> Exchange:
     else:
         chosen = draw.sample(_INTENTS, draw.number(2, 5))
         names, phrases = chosen[0]
-        right = draw.pick(names[language])
+        right = draw.name(names[language])
         text = draw.one(phrases[language], **slots)
-        labels = [right, *(draw.pick(other[0][language]) for other in chosen[1:])]
+        labels = [right, *(draw.name(other[0][language]) for other in chosen[1:])]
         labels = draw.sample(labels, len(labels))
         ask = _ASK_INTENT
     text = typed_carelessly(draw, text[:1].upper() + text[1:])

@@ -20,10 +20,23 @@ _NOISE = re.compile(r"[\W_]+")
 
 
 class Draw:
-    """A seeded random source with the few operations the generators need."""
+    """A seeded random source with the few operations the generators need.
 
-    def __init__(self, seed: str) -> None:
+    `usual_share` is how often things bear the name that comes first in their list; a few others
+    in training keep the model reading what a request calls them.
+    """
+
+    def __init__(self, seed: str, usual_share: float = 1.0) -> None:
         self.random = random.Random(seed)
+        self.usual_share = usual_share
+
+    def usual(self) -> bool:
+        """Whether things go their usual way this time."""
+        return self.random.random() < self.usual_share
+
+    def name(self, names: Sequence[T]) -> T:
+        """The usual name, which is the first, or now and then any of them."""
+        return names[0] if self.usual() else self.pick(names)
 
     def pick(self, options: Sequence[T]) -> T:
         """One of the options."""

@@ -175,13 +175,13 @@ def exchange(draw: Draw, language: str) -> Exchange:
     names: list[str] = []
     wanted: dict[str, Value | None] = {}
     for index in chosen:
-        name = draw.pick(fields[index].names[language])
+        name = draw.name(fields[index].names[language])
         names.append(name)
         wanted[name] = found[index]
-    if draw.chance(0.06):
+    if not draw.usual() and draw.chance(0.3):
         absent = [f for f in (NAME, CITY, EMAIL, PHONE, ORDER, DATE, COMPANY) if f not in fields]
         if absent:
-            names.append(draw.pick(draw.pick(absent).names[language]))
+            names.append(draw.name(draw.pick(absent).names[language]))
             wanted[names[-1]] = None
     if language == "en":
         listed = (

@@ -20,15 +20,18 @@ _PLAIN = {
 
 _EARLIER = ("arithmetic", *_PLAIN)
 
-# Share of conversations that end in a skill; tool conversations carry several exchanges each.
-# and so do sums, which are short and need the most practice.
+USUAL_SHARE = 0.88
+"""How often training calls a tool, a parameter, a label or a field by its usual name."""
+
+# Shares of conversations by the skill they end in. Those of tools and of sums carry several
+# exchanges each, so their shares of the text are larger.
 WEIGHTS = {
-    "arithmetic": 34,
-    "extraction": 21,
-    "classification": 16,
-    "tools": 12,
-    "glimt": 10,
-    "limits": 7,
+    "arithmetic": 60,
+    "extraction": 119,
+    "classification": 80,
+    "tools": 119,
+    "glimt": 50,
+    "limits": 24,
 }
 
 _SYSTEM = {
@@ -51,10 +54,15 @@ def _plain(draw: Draw, skill: str, language: str, *, thinking: bool, held_out: b
 
 
 def _with_tool(
-    draw: Draw, language: str, declared: list[tools.Declared], *, held_out: bool
+    draw: Draw,
+    language: str,
+    declared: list[tools.Declared],
+    *,
+    held_out: bool,
+    wanted: tools.Declared | None = None,
 ) -> Exchange:
     for _ in range(200):
-        found = tools.exchange(draw, language, declared)
+        found = tools.exchange(draw, language, declared, wanted)
         if is_held_out(found.key) == held_out:
             return found
     raise LookupError("these tools have no request on the wanted side of the split")
@@ -74,12 +82,14 @@ def _system(draw: Draw, language: str) -> str | None:
 def _tool_conversation(draw: Draw, language: str, *, thinking: bool) -> Conversation:
     declared = tools.toolbox(draw, language)
     exchanges = []
-    for _ in range(draw.pick([1, 2, 3, 3, 4])):
-        if draw.chance(0.1):
+    # Each tool is asked for once, mostly: a second call could be copied from the first, and the
+    # model would not learn to read the declaration.
+    for tool in draw.sample(declared, len(declared)):
+        if draw.chance(0.07):
             skill = draw.pick(("arithmetic", "glimt", "limits"))
             exchanges.append(_plain(draw, skill, language, thinking=False, held_out=False))
-        else:
-            exchanges.append(_with_tool(draw, language, declared, held_out=False))
+        wanted = tool if draw.chance(0.95) else None
+        exchanges.append(_with_tool(draw, language, declared, held_out=False, wanted=wanted))
     return Conversation(
         language, thinking, tuple(exchanges), _system(draw, language),
         tuple(tool.schema for tool in declared), keep_thinking=thinking and draw.chance(0.5), skill="tools",
@@ -90,7 +100,7 @@ def training(seed: int, start: int, count: int) -> Iterator[Conversation]:
     """Conversations number `start` to `start + count`; the same for the same seed."""
     skills, weights = list(WEIGHTS), list(WEIGHTS.values())
     for index in range(start, start + count):
-        draw = Draw(f"train-{seed}-{index}")
+        draw = Draw(f"train-{seed}-{index}", USUAL_SHARE)
         language, thinking = draw.pick(LANGUAGES), draw.chance(0.5)
         skill = draw.random.choices(skills, weights)[0]
         if skill == "tools":
@@ -99,8 +109,8 @@ def training(seed: int, start: int, count: int) -> Iterator[Conversation]:
         sums = skill == "arithmetic"
         keep = thinking and draw.chance(0.75 if sums else 0.3)
         exchanges = []
-        for _ in range(draw.pick([1, 2, 4, 6, 8] if sums else [1, 1, 2, 3]) - 1):
-            earlier = skill if draw.chance(0.9 if sums else 0.6) else draw.pick(_EARLIER)
+        for _ in range(draw.pick([1, 4, 6, 8, 10] if sums else [1, 1, 2, 3, 4]) - 1):
+            earlier = skill if draw.chance(0.9 if sums else 0.8) else draw.pick(_EARLIER)
             spoken = language if draw.chance(0.9) else draw.pick(LANGUAGES)
             exchanges.append(_plain(draw, earlier, spoken, thinking=keep, held_out=False))
         exchanges.append(_plain(draw, skill, language, thinking=thinking, held_out=False))
@@ -111,10 +121,10 @@ def training(seed: int, start: int, count: int) -> Iterator[Conversation]:
 
 
 def held_out(
-    seed: int, skill: str, language: str, *, thinking: bool, count: int
+    seed: int, skill: str, language: str, *, thinking: bool, count: int, usual_share: float = 1.0
 ) -> list[Conversation]:
     """Evaluation problems of one row; every final request is on the held-out side, none twice."""
-    draw = Draw(f"eval-{seed}-{skill}-{language}-{thinking}")
+    draw = Draw(f"eval-{seed}-{skill}-{language}-{thinking}", usual_share)
     found: dict[str, Conversation] = {}
     while len(found) < count:
         declared: tuple = ()
@@ -124,10 +134,10 @@ def held_out(
             declared = tuple(tool.schema for tool in tool_list)
             try:
                 last = _with_tool(draw, language, tool_list, held_out=True)
+                if draw.chance(0.15):
+                    earlier.append(_with_tool(draw, language, tool_list, held_out=False))
             except LookupError:
                 continue
-            if draw.chance(0.15):
-                earlier.append(_with_tool(draw, language, tool_list, held_out=False))
             last = replace(last, skill=skill)
         else:
             last = _plain(draw, skill, language, thinking=thinking, held_out=True)

@@ -75,7 +75,7 @@ def declare(draw: Draw, language: str, family: Family) -> Declared:
     spoken = language if draw.chance(0.85) else "en"
     described, params, taken = draw.chance(0.45), [], set[str]()
     for param in family.params:
-        name = draw.pick([n for n in param.names if n not in taken])
+        name = draw.name([n for n in param.names if n not in taken])
         taken.add(name)
         if not (param.optional and draw.chance(0.5)):
             params.append((name, param))
@@ -87,7 +87,7 @@ def declare(draw: Draw, language: str, family: Family) -> Declared:
         if described:
             properties[name]["description"] = param.about[spoken]
     function: dict[str, Any] = {
-        "name": draw.pick(family.names), "description": draw.pick(family.about[spoken]),
+        "name": draw.name(family.names), "description": draw.pick(family.about[spoken]),
     }  # fmt: skip
     if params or draw.chance(0.7):
         function["parameters"] = {"type": "object", "properties": properties}
@@ -104,9 +104,9 @@ def declare(draw: Draw, language: str, family: Family) -> Declared:
 
 def toolbox(draw: Draw, language: str) -> list[Declared]:
     """One to five tools under different names."""
-    count = draw.pick([1, 2, 2, 3, 3, 4, 5])
+    count = draw.pick([1, 1, 2, 2, 3, 3, 4, 5])
     families = draw.sample(FAMILIES, count)
-    families = [_reading(draw) if draw.chance(0.15) else family for family in families]
+    families = [family if draw.usual() else _reading(draw) for family in families]
     declared = [declare(draw, language, family) for family in families]
     return list({tool.name: tool for tool in declared}.values())
 
@@ -139,11 +139,13 @@ def _invoke(
     return arguments, positions, spoken
 
 
-def exchange(draw: Draw, language: str, tools: list[Declared]) -> Exchange:
+def exchange(
+    draw: Draw, language: str, tools: list[Declared], wanted: Declared | None = None
+) -> Exchange:
     """A request for one of the tools, its call, its result and the answer."""
-    tool = draw.pick(tools)
+    tool = wanted or draw.pick(tools)
     family = tool.family
-    repeats = 2 if family.pair and draw.chance(0.1) else 1
+    repeats = 2 if family.pair and not draw.usual() else 1
     calls, answers, needed, spoken = [], [], list[str](), list[list[str]]()
     for _ in range(repeats):
         arguments, positions, said = _invoke(draw, language, tool)

@@ -149,7 +149,7 @@ def weekday(draw: Draw, language: str) -> str:
 def email(draw: Draw) -> str:
     """An address at a reserved domain."""
     local = draw.pick([draw.pick(_GIVEN).lower(), invented_word(draw)])
-    if draw.chance(0.5):
+    if draw.chance(0.25):
         local += draw.pick([".", "_", ""]) + draw.pick(
             [draw.pick(_SURNAMES).lower(), invented_word(draw)]
         )

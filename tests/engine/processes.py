@@ -14,10 +14,10 @@ import msgspec
 import psutil
 
 from glimt.engine.engine import Engine
+from glimt.engine.loop import STOP_SIGNAL
 from glimt.engine.messages import EngineInfo, FromWorker, SamplingParams, Submit, ToWorker
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import encode, reader_of_answers
-from glimt.engine.worker import STOP_SIGNAL
 
 FAKE_COMMAND = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 PATIENCE_S = 20.0

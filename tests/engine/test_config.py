@@ -184,6 +184,7 @@ def test_generation_defaults(tmp_path: Path) -> None:
 
 def test_generation_defaults_refuse_nonsense(tmp_path: Path) -> None:
     """A default of the wrong type is an error, not a silent `None`."""
-    write_json(tmp_path / "generation_config.json", {"temperature": "warm"})
-    with pytest.raises(CheckpointError, match="temperature"):
-        GenerationDefaults.load(tmp_path)
+    for value in ("warm", -1, 1e9):
+        write_json(tmp_path / "generation_config.json", {"temperature": value})
+        with pytest.raises(CheckpointError, match="temperature"):
+            GenerationDefaults.load(tmp_path)

@@ -264,8 +264,34 @@ def test_broken_logits_end_one_request_with_an_error():
     assert admitted.cached_tokens == 0
 
 
-def test_what_the_runner_raises_passes_through_and_the_step_can_be_repeated():
-    """A failed forward changes nothing that the next step would need."""
+def test_a_step_too_large_for_the_gpu_ends_its_prefills_and_no_more():
+    """Who decodes goes on as if alone; without a prefill to blame everybody is told."""
+    runner = FakeRunner()
+    core = make_core(runner)
+    [expected] = ask(make_core(), [submit(0, [5] * 70, temperature=0.0)])
+    core.add(0, submit(0, [5] * 70, temperature=0.0))
+    reports = core.step()
+    core.add(0, submit(1, [6] * 200))
+    forward = runner.forward
+
+    def fail(step: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    runner.forward = fail
+    assert core.step() == [(0, Output(1, [], "error"))]
+    core.check_integrity()
+    runner.forward = forward
+    reports += core.step()
+    tokens = [token for _, r in reports if isinstance(r, Output) for token in r.tokens]
+    assert tokens == expected[:2]
+    runner.forward = fail
+    assert core.step() == [(0, Output(0, [], "error"))]
+    core.check_integrity()
+    assert not core.has_work()
+
+
+def test_what_the_runner_raises_passes_through_and_loses_nothing():
+    """A failed forward changes nothing: no page and no sequence is lost on the way out."""
     runner = FakeRunner()
     core = make_core(runner)
     [expected] = ask(make_core(), [submit(0, [5] * 70, temperature=0.0)])

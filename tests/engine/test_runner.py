@@ -9,7 +9,7 @@ import torch
 
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.messages import LoadProgress, SamplingParams
-from glimt.engine.runner import Runner
+from glimt.engine.runner import Runner, largest_step
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 from tests.engine.checkpoints import TINY, change_config, make_checkpoint
@@ -149,3 +149,15 @@ def test_threads(folder: Path) -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_largest_step_runs_on_one_page(folder: Path) -> None:
+    """What the GPU's memory is sized by reaches the longest context and needs no pool for it."""
+    runner = load(folder)
+    runner.pool = runner.pool[:, :1]
+    length = TINY["max_position_embeddings"]
+    [entry] = step = largest_step(length, 100)
+    assert (entry.start, entry.count) == (length - 100, 100)
+    assert runner.forward(step).isfinite().all()
+    [whole] = largest_step(length, length + 1)
+    assert (whole.start, whole.count) == (0, length)

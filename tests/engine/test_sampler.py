@@ -344,3 +344,34 @@ def test_logits_made_under_inference_mode_are_welcome():
         logits = torch.zeros(2, VOCAB)
     sequences = [make_sequence(logit_bias={4: 100.0}), make_sequence(repetition_penalty=1.5)]
     assert Sampler(VOCAB).sample(sequences, logits).tokens[0] == 4
+
+
+def test_what_requests_name_is_read_once_however_often_the_batch_changes():
+    """Bias and stop tokens become tensors once a request, not once a change of the batch."""
+    reads: list[int] = []
+
+    class Watched(dict[int, float]):
+        def values(self):
+            reads.append(1)
+            return super().values()
+
+        def items(self):
+            reads.append(1)
+            return super().items()
+
+    named = dict.fromkeys(range(8), -100.0)
+    sequences = [
+        make_sequence(
+            temperature=0.0, logit_bias=Watched(named), stop_token_ids=(9, 10), min_tokens=5
+        )
+        for _ in range(3)
+    ]
+    logits = torch.arange(VOCAB, 0, -1).float().repeat(3, 1)
+    sampler = Sampler(VOCAB)
+    for batch in (sequences, sequences[:2], sequences[1:], sequences[::-1]):
+        assert draw(batch, logits[: len(batch)], sampler=sampler).tokens == [8] * len(batch)
+    assert len(reads) == 3
+    assert sampler.remembered == set(sequences)
+    for sequence in sequences:
+        sampler.forget(sequence)
+    assert not sampler.remembered

@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings as hypothesis_settings
 
 from glimt.engine.messages import Output
@@ -244,6 +245,22 @@ def test_broken_logits_behind_a_draft_count_only_if_it_was_right():
     assert [token for output in outputs for token in output.tokens] == tokens[: place + 1]
     assert outputs[-1].finish == "error"
     assert core.stats().pages_cached == core.stats().pages_used == 0
+
+
+def test_a_guess_without_memory_costs_nothing_but_itself():
+    """What was drawn is told, and the answer goes on without a draft."""
+    request = submit(0, [5] * 3, temperature=0.0, max_tokens=12)
+
+    class Full(Oracle):
+        def guess(self, sequences: list[Sequence]) -> list[int]:
+            if len(sequences[0].tokens) % 3 == 0:
+                raise torch.OutOfMemoryError
+            return super().guess(sequences)
+
+    expected = solve([request])
+    core = make_core(FakeRunner(), Full(expected))
+    assert ask(core, [request]) == [expected[0]]
+    assert 0 < core.stats().accepted_drafts_total < 6
 
 
 def test_aborted_in_the_middle_of_speculation_leaves_nothing():

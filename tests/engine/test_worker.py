@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from glimt.engine import worker as worker_module
-from glimt.engine.loop import EXIT_CANNOT_LOAD, EXIT_CRASHED, EXIT_DRAINED
+from glimt.engine.loop import EXIT_CANNOT_LOAD, EXIT_CRASHED, EXIT_DRAINED, STOP_SIGNAL
 from glimt.engine.messages import (
     Abort,
     Admitted,
@@ -22,7 +22,6 @@ from glimt.engine.messages import (
     Stats,
     Step,
 )
-from glimt.engine.worker import STOP_SIGNAL
 from tests.engine.fake_worker import RAISES, STALLS
 from tests.engine.processes import Peer, WorkerProcess, running_worker, submit
 

@@ -8,6 +8,7 @@ import pytest
 from glimt.core.clock import FakeClock
 from glimt.core.errors import EngineDied, ModelNotFound, Unavailable
 from glimt.core.events import Event, Finished, Started, TextDelta
+from glimt.core.parts import ToolCallPart
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.gateway.answer import Gateway
@@ -102,6 +103,15 @@ async def test_metering():
     assert f'glimt_tokens_total{{kind="completion",{labels}}} 2.0' in text
     assert f'glimt_answers_total{{{labels},outcome="finished"}} 1.0' in text
     assert "glimt_answers_open 0.0" in text
+
+
+async def test_a_call_is_one_piece():
+    """A call's start and its first arguments are no two outputs with no time between them."""
+    call = ToolCallPart(id="1", name="f", arguments="{}")
+    built, meter = gateway(ScriptedProvider(say("a", calls=[call])))
+    await read(built.answer(Request(model="scripted")))
+    count = 'glimt_inter_token_latency_seconds_count{model="scripted"} 1.0'
+    assert count in meter.render().decode()
 
 
 @pytest.mark.parametrize(

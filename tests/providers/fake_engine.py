@@ -34,11 +34,12 @@ class FakeEngine:
     answers: Sequence[str | GlimtError]
     context_length: int = 512
     cached_tokens: int = 3
-    logprobs: bool = False
+    max_sequences: int = 64
     gate: asyncio.Event | None = None
     info: EngineInfo | None = None
     submitted: list[Submitted] = field(default_factory=list)
     num_open: int = 0
+    most_open: int = 0
     num_aborted: int = 0
     closed: bool = False
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,7 +54,7 @@ class FakeEngine:
             context_length=self.context_length,
             num_pages=8,
             page_size=64,
-            max_sequences=4,
+            max_sequences=self.max_sequences,
             stop_token_ids=(self.tokenizer.encode("<|user|>")[0],),
             num_parameters=1,
             load_s=0.0,
@@ -75,6 +76,7 @@ class FakeEngine:
         number = len(self.submitted)
         self.submitted.append(Submitted(prompt, sampling, priority, salt))
         self.num_open += 1
+        self.most_open = max(self.most_open, self.num_open)
         whole = False
         try:
             yield Admitted(id=number, cached_tokens=self.cached_tokens, queue_s=0.25)

@@ -29,18 +29,30 @@ from glimt.core.events import (
 )
 from glimt.core.parts import ImagePart, Message, TextPart
 from glimt.core.provider import Provider
-from glimt.core.request import JsonObjectFormat, Request, Sampling, Thinking, Tool, ToolChoice
+from glimt.core.request import (
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    Request,
+    Sampling,
+    Thinking,
+    Tool,
+    ToolChoice,
+)
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.messages import Output
 from glimt.providers import local
-from glimt.providers.local import LocalProvider
+from glimt.providers.local import LocalModel, LocalProvider
 from tests.providers.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.anyio
 NANO = Path(__file__).parents[2] / "src/glimt/models/nano"
 HI = (Message(role="user", parts=(TextPart("hi"),)),)
 TOOL = Tool(name="now")
+MODEL = LocalModel(id="glimt/nano")
+DEEP: dict[str, object] = {}
+for _ in range(300):
+    DEEP = {"type": "object", "properties": {"a": DEEP}}
 Make = Callable[..., tuple[LocalProvider, FakeEngine]]
 
 
@@ -51,7 +63,7 @@ def make(tokenizer: Tokenizer) -> Make:
     def make(*answers: str | GlimtError, **options: object) -> tuple[LocalProvider, FakeEngine]:
         engine = FakeEngine(tokenizer, answers, **options)  # pyright: ignore[reportArgumentType]
         clock = FakeClock(1000.0)
-        return LocalProvider.load(engine, NANO, model_id="glimt/nano", clock=clock), engine
+        return LocalProvider.load(engine, NANO, model=MODEL, clock=clock), engine
 
     return make
 
@@ -123,7 +135,7 @@ async def test_broken_files(make: Make, tmp_path: Path):
     for text in ("{", "[]"):
         (tmp_path / "generation_config.json").write_text(text)
         with pytest.raises(CheckpointError, match=r"generation_config\.json"):
-            LocalProvider.load(engine, tmp_path, model_id="x")
+            LocalProvider.load(engine, tmp_path, model=MODEL)
     assert provider.name
 
 
@@ -206,7 +218,7 @@ async def test_room_for_the_answer(make: Make):
     found = await answer(provider, sampling=Sampling(max_tokens=32_000))
     assert engine.submitted[1].sampling.max_tokens == room
     assert found.started.warnings == (
-        f"max_tokens was lowered from 32000 to {room}, which the context leaves",
+        f"sampling.max_tokens was lowered from 32000 to {room}, which the context leaves",
     )
 
 
@@ -232,7 +244,7 @@ async def test_closing_aborts(make: Make, num_choices: int):
     async for event in events:
         if isinstance(event, ReasoningDelta):
             break
-    await events.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+    await events.aclose()
     assert engine.num_open == 0
     assert engine.num_aborted == num_choices
 
@@ -323,14 +335,63 @@ async def test_logprobs(make: Make, tokenizer: Tokenizer):
     assert choice.logprobs[0].top[0].logprob == -1.0
 
 
-async def test_priority_and_salt(make: Make):
-    """The service class decides who is served first, the cache key keeps caches apart."""
+async def test_priority(make: Make):
+    """The service class decides who is served first; nobody overtakes unless that is allowed."""
     provider, engine = make("</think>a<|user|>")
     for service_class in ("priority", "default", "flex"):
-        await answer(provider, service_class=service_class, cache_key="tenant")
-    priorities = [submitted.priority for submitted in engine.submitted]
-    assert priorities == sorted(set(priorities))
-    assert {submitted.salt for submitted in engine.submitted} == {"tenant"}
+        found = await answer(provider, service_class=service_class)
+        warned = any(w.startswith("service_class was not") for w in found.started.warnings)
+        assert warned == (service_class == "priority")
+    first, second, third = [submitted.priority for submitted in engine.submitted]
+    assert first == second < third
+    provider = LocalProvider.load(engine, NANO, model=LocalModel(id="m", allows_priority=True))
+    found = await answer(provider, service_class="priority")
+    assert engine.submitted[-1].priority < first
+    assert found.started.warnings == ()
+
+
+async def test_cache_key_is_a_hint(make: Make):
+    """What clients call their sessions does not keep them from sharing a system prompt."""
+    provider, engine = make("</think>a<|user|>")
+    for key in ("one", "two", None):
+        await answer(provider, cache_key=key)
+    assert {submitted.salt for submitted in engine.submitted} == {""}
+
+
+@pytest.mark.parametrize(("max_sequences", "most"), [(64, 16), (4, 1), (1, 1)])
+async def test_choices_leave_room_for_others(make: Make, max_sequences: int, most: int):
+    """A request holds a quarter of the engine at most; its later choices follow the earlier."""
+    provider, engine = make("a</think>b c<|user|>", max_sequences=max_sequences)
+    found = await answer(provider, num_choices=40)
+    assert engine.most_open == most
+    assert [choice.text for choice in found.choices] == ["b c"] * 40
+    assert (engine.num_open, engine.num_aborted) == (0, 0)
+
+
+async def test_stopped_choices_make_way(make: Make):
+    """A choice that ends by a stop text gives its place to the next one."""
+    provider, engine = make("</think>b stop c d<|user|>", max_sequences=8)
+    found = await answer(provider, num_choices=9, sampling=Sampling(stop=("stop",)))
+    assert [choice.text for choice in found.choices] == ["b "] * 9
+    assert (engine.num_open, engine.num_aborted, engine.most_open) == (0, 9, 2)
+
+
+async def test_hopeless_prompts_are_not_encoded(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """A text that cannot fit is refused by its length, before it costs anything."""
+    provider, engine = make("a", context_length=64)
+
+    def encode(*_: object) -> list[int]:
+        raise AssertionError("was encoded")
+
+    monkeypatch.setattr(provider.tokenizer, "encode_untrusted", encode)
+    text = "why " * 10_000
+    words = Message(role="user", parts=(TextPart(text),))
+    raw = {"messages": (), "prompt": text}
+    for fields, param in (({"messages": (words,)}, "messages"), (raw, "prompt")):
+        with pytest.raises(ContextLengthExceeded, match=r"at least \d+ tokens") as caught:
+            await answer(provider, **fields)
+        assert caught.value.param == param
+    assert engine.submitted == []
 
 
 async def test_prompt_too_long(make: Make):
@@ -361,6 +422,9 @@ async def test_prompt_too_long(make: Make):
         ({"tool_choice": ToolChoice(mode="required")}, UnsupportedParameter, "tool_choice"),
         ({"tool_choice": ToolChoice(names=("x",))}, InvalidRequest, "tool_choice"),
         ({"tools": (TOOL, TOOL)}, InvalidRequest, "tools[1]"),
+        ({"tools": (TOOL, Tool(name="x", parameters=DEEP))}, InvalidRequest, "tools[1]"),
+        ({"template_arguments": {"x": DEEP}}, InvalidRequest, "template_arguments.x"),
+        ({"response_format": JsonSchemaFormat(schema=DEEP)}, InvalidRequest, "response_format"),
         ({"suffix": "x"}, UnsupportedParameter, "suffix"),
         ({"echo": True}, UnsupportedParameter, "echo"),
         (
@@ -368,7 +432,7 @@ async def test_prompt_too_long(make: Make):
             UnsupportedParameter,
             "echo",
         ),
-        ({"sampling": Sampling(temperature=3)}, InvalidRequest, "temperature"),
+        ({"sampling": Sampling(temperature=3)}, InvalidRequest, "sampling.temperature"),
         (
             {"messages": (*HI, Message(role="user", parts=(ImagePart(url="x"),)))},
             UnsupportedParameter,
@@ -423,14 +487,14 @@ async def test_long_conversations_leave_the_loop_free(make: Make):
     loop_thread: list[bool] = []
     render = provider.template.render
 
-    def spy(request: Request):
+    def spy(request: Request, *, context_length: int):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             loop_thread.append(False)
         else:
             loop_thread.append(True)
-        return render(request)
+        return render(request, context_length=context_length)
 
     provider.template.render = spy  # pyright: ignore[reportAttributeAccessIssue]
     for messages in (HI, (long,)):
@@ -452,7 +516,9 @@ async def test_models(make: Make, tokenizer: Tokenizer):
     """The model is named with its aliases and the engine's context, its own while that loads."""
     engine = FakeEngine(tokenizer, ["a"])
     provider: Provider = LocalProvider.load(
-        engine, NANO, model_id="glimt/nano", aliases=["glm-4.7-flash"], context_length=100
+        engine,
+        NANO,
+        model=LocalModel(id="glimt/nano", aliases=("glm-4.7-flash",), context_length=100),
     )
     (model,) = provider.models()
     assert (model.id, model.aliases) == ("glimt/nano", ("glm-4.7-flash",))

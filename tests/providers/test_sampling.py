@@ -2,12 +2,14 @@
 
 import math
 
+import msgspec
 import pytest
 
 from glimt.core.errors import InvalidRequest
 from glimt.core.request import Sampling
+from glimt.engine.config import GenerationDefaults
 from glimt.engine.messages import EngineInfo, SamplingParams
-from glimt.providers.sampling import SamplingDefaults, choice_seed, sampling_params
+from glimt.providers.sampling import choice_seed, sampling_params
 
 INFO = EngineInfo(
     model="m",
@@ -24,24 +26,29 @@ INFO = EngineInfo(
 )
 
 
-def params(sampling: Sampling, defaults: SamplingDefaults | None = None, room: int = 50):
+def params(sampling: Sampling, defaults: GenerationDefaults | None = None, room: int = 50):
     warnings: list[str] = []
     found = sampling_params(
-        sampling, defaults or SamplingDefaults(), info=INFO, room=room, warnings=warnings
+        sampling, defaults or GenerationDefaults(), info=INFO, room=room, warnings=warnings
     )
     return found, warnings
 
 
 def test_defaults_of_the_checkpoint():
-    """What the client leaves out comes from generation_config.json, end tokens from any source."""
-    generation = {"temperature": 0.7, "top_p": 0.9, "top_k": 5, "eos_token_id": [3, 4]}
-    found, warnings = params(Sampling(), SamplingDefaults.of({"eos_token_id": 9}, generation))
+    """What the client leaves out is the checkpoint's default, end tokens from any source."""
+    defaults = GenerationDefaults(
+        stop_token_ids=(3, 4), temperature=0.7, top_p=0.9, top_k=5, repetition_penalty=1.1
+    )
+    found, warnings = params(Sampling(), defaults)
     assert found == SamplingParams(
-        temperature=0.7, top_p=0.9, top_k=5, stop_token_ids=(3, 4, 7), max_tokens=50
+        temperature=0.7,
+        top_p=0.9,
+        top_k=5,
+        repetition_penalty=1.1,
+        stop_token_ids=(3, 4, 7),
+        max_tokens=50,
     )
     assert warnings == []
-    assert SamplingDefaults.of({"eos_token_id": 9}, {}).end_tokens == {9}
-    assert SamplingDefaults.of({}, {"do_sample": False, "temperature": 1}).temperature == 0
 
 
 def test_wishes_of_the_client():
@@ -61,7 +68,7 @@ def test_wishes_of_the_client():
         max_tokens=10,
         top_logprobs=20,
     )
-    found, _ = params(sampling, SamplingDefaults(temperature=0.5, top_k=3))
+    found, _ = params(sampling, GenerationDefaults(temperature=0.5, top_k=3))
     assert found.temperature == found.top_k == 0
     assert 0 < found.top_p < 0.001
     assert (found.min_p, found.repetition_penalty, found.logit_bias) == (0.1, 1.1, {5: -100})
@@ -81,7 +88,7 @@ def test_room_for_the_answer():
     assert params(Sampling(max_tokens=50))[1] == []
     found, warnings = params(Sampling(max_tokens=51))
     assert found.max_tokens == 50
-    assert warnings == ["max_tokens was lowered from 51 to 50, which the context leaves"]
+    assert warnings == ["sampling.max_tokens was lowered from 51 to 50, which the context leaves"]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +111,9 @@ def test_room_for_the_answer():
         (Sampling(stop=("x" * 1001,)), "stop"),
         (Sampling(stop=("x",) * 17), "stop"),
         (Sampling(stop_token_ids=(-1,)), "stop_token_ids"),
+        (Sampling(stop_token_ids=tuple(range(65))), "stop_token_ids"),
+        (Sampling(logit_bias=dict.fromkeys(range(1025), 1.0)), "logit_bias"),
+        (Sampling(top_k=10**400), "top_k"),
         (Sampling(max_tokens=0), "max_tokens"),
         (Sampling(max_tokens=5, min_tokens=6), "min_tokens"),
         (Sampling(top_logprobs=21), "top_logprobs"),
@@ -111,10 +121,24 @@ def test_room_for_the_answer():
     ],
 )
 def test_ranges(sampling: Sampling, param: str):
-    """A value out of range is refused by its name."""
-    with pytest.raises(InvalidRequest, match=param) as caught:
+    """A value out of range is refused by its path, which opens the message."""
+    with pytest.raises(InvalidRequest, match=rf"^sampling\.{param} ") as caught:
         params(sampling)
-    assert caught.value.param == param
+    assert caught.value.param == f"sampling.{param}"
+
+
+def test_something_can_be_drawn():
+    """Stop tokens that leave nothing for the first tokens are refused; without a minimum, fine."""
+    info = msgspec.structs.replace(INFO, vocab_size=8)
+    for min_tokens in (0, 1):
+        sampling = Sampling(stop_token_ids=tuple(range(7)), min_tokens=min_tokens)
+        arguments = {"info": info, "room": 50, "warnings": []}
+        if min_tokens == 0:
+            sampling_params(sampling, GenerationDefaults(), **arguments)
+            continue
+        with pytest.raises(InvalidRequest) as caught:
+            sampling_params(sampling, GenerationDefaults(), **arguments)
+        assert caught.value.param == "sampling.stop_token_ids"
 
 
 def test_seeds_of_choices():

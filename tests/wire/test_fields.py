@@ -1,6 +1,7 @@
 """Warnings and names on their way to the client."""
 
-from glimt.wire.codec import client_name, client_warnings
+from glimt.core.errors import InvalidRequest
+from glimt.wire.codec import client_message, client_name, client_warnings
 
 
 def test_longest_beginning_wins():
@@ -19,3 +20,14 @@ def test_warnings_are_translated():
         "reasoning_effort 'low' was not honoured",
         "plain",
     ]
+
+
+def test_messages_are_translated():
+    """A message that opens with the path of the field at fault says it as the client does."""
+    names = {"sampling.min_tokens": "min_completion_tokens"}
+    path = "sampling.min_tokens"
+    error = InvalidRequest(f"{path} must be from 0 to 5, not 6", param=path)
+    assert client_message(error, names) == "min_completion_tokens must be from 0 to 5, not 6"
+    assert client_message(error, {}) == "min_tokens must be from 0 to 5, not 6"
+    assert client_message(InvalidRequest("no", param="a"), {"a": "b"}) == "no"
+    assert client_message(InvalidRequest("no"), names) == "no"

@@ -38,8 +38,7 @@ class House:
         if share is None:
             self.model = LocalModel(config.engine, registry, home=config.home, logger=logger)
         else:
-            length = config.engine.context_length
-            self.model = SharedModel(share, registry, context_length=length)
+            self.model = SharedModel(share, registry, config.engine)
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
         self.app: Edge = create_app(

@@ -16,9 +16,10 @@ from glimt.engine.chat.tokenizer import UnsupportedTokenizer
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.client import EngineClient
 from glimt.engine.messages import EngineInfo, LoadProgress, Stats
+from glimt.engine.settings import EngineSettings
 from glimt.gateway.readiness import Phase, Report
 from glimt.gateway.registry import Registry
-from glimt.providers.local import LocalProvider
+from glimt.providers.local import LocalModel as LentModel, LocalProvider
 
 NANO: Final = "glimt/nano"
 _NANO_DESCRIPTION: Final = (
@@ -133,12 +134,15 @@ class EngineModel(ABC):
         return engine.state, engine.failure
 
     def _provider(
-        self, engine: EngineClient, folder: Path, context_length: int | None
+        self, engine: EngineClient, folder: Path, settings: EngineSettings
     ) -> LocalProvider:
         return LocalProvider.load(
             engine,
             folder,
-            model_id=self.model,
-            description=_NANO_DESCRIPTION if self.model == NANO else "",
-            context_length=context_length,
+            model=LentModel(
+                id=self.model,
+                description=_NANO_DESCRIPTION if self.model == NANO else "",
+                context_length=settings.context_length,
+                allows_priority=settings.priority_tier,
+            ),
         )

@@ -83,7 +83,7 @@ class LocalModel(EngineModel):
             drain_s=_WORKER_DRAIN_S,
         )
         await engine.start()
-        provider = await _in_thread(lambda: self._provider(engine, folder, settings.context_length))
+        provider = await _in_thread(lambda: self._provider(engine, folder, settings))
         return engine, provider
 
     def _downloading(self, progress: LoadProgress) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from glimt.app.engine_model import EngineModel
 from glimt.engine.client import EngineClient
+from glimt.engine.settings import EngineSettings
 from glimt.gateway.registry import Registry
 from glimt.providers.local import LocalProvider
 
@@ -28,15 +29,15 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 class SharedModel(EngineModel):
     """A connection to a sibling's engine."""
 
-    def __init__(self, share: Share, registry: Registry, *, context_length: int | None) -> None:
+    def __init__(self, share: Share, registry: Registry, settings: EngineSettings) -> None:
         super().__init__(share.model, registry)
         self._share = share
-        self._context_length = context_length
+        self._settings = settings
 
     async def _prepare(self) -> tuple[EngineClient, LocalProvider]:
         engine = self._engine = EngineClient(self._share.runtime_dir / "engine.sock")
         await engine.start()
         provider = await asyncio.to_thread(
-            self._provider, engine, self._share.folder, self._context_length
+            self._provider, engine, self._share.folder, self._settings
         )
         return engine, provider

@@ -146,7 +146,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         num_choices: How many answers to give to the same question (`n`).
         echo: Repeat a raw prompt before its continuation.
         template_arguments: Extra variables for the chat template.
-        cache_key: A hint, or a salt, that keeps prefix caches of different tenants apart.
+        cache_key: A hint which requests begin alike. It is a client's word, so no cache is kept
+            apart by it.
         extensions: Fields of a dialect that have no core meaning, kept for a provider of the same
             dialect; whoever ignores them says so in a warning.
     """

@@ -31,6 +31,41 @@ class Rows:
             tensor[self._index] = rows
 
 
+class TokenTable:
+    """What sequences name token by token, as tensors: made once a sequence, whatever the batch.
+
+    A request may name hundreds of tokens, and a batch changes with nearly every step.
+    """
+
+    def __init__(self) -> None:
+        self.biases: dict[Sequence, tuple[Tensor, Tensor]] = {}
+        self.stops: dict[Sequence, Tensor] = {}
+
+    def bias(self, sequence: Sequence, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Token ids and what to add to their logits, int64 and float32 [entries of the bias]."""
+        found = self.biases.get(sequence)
+        if found is None:
+            bias = sequence.sampling.logit_bias
+            found = self.biases[sequence] = (
+                torch.tensor(list(bias), dtype=torch.int64, device=device),
+                torch.tensor(list(bias.values()), dtype=torch.float32, device=device),
+            )
+        return found
+
+    def stop_ids(self, sequence: Sequence, device: torch.device) -> Tensor:
+        """int64 [stop tokens]."""
+        found = self.stops.get(sequence)
+        if found is None:
+            ids = sequence.sampling.stop_token_ids
+            found = self.stops[sequence] = torch.tensor(ids, dtype=torch.int64, device=device)
+        return found
+
+    def release(self, sequence: Sequence) -> None:
+        """Forget the sequence, if it is known."""
+        self.biases.pop(sequence, None)
+        self.stops.pop(sequence, None)
+
+
 class PenaltyTable:
     """What to subtract from and divide by, for each token of each sequence with a penalty.
 
@@ -39,12 +74,14 @@ class PenaltyTable:
 
     Attributes:
         slots: Which row belongs to whom.
+        named: What sequences name token by token.
         factors: float32 [slots, vocab_size]: the repetition penalty where a token was seen, else 1.
         deductions: float32 [slots, vocab_size]: frequency and presence penalties together.
     """
 
     def __init__(self, vocab_size: int) -> None:
         self.slots: dict[Sequence, int] = {}
+        self.named = TokenTable()
         self.factors = torch.empty(0, vocab_size)
         self.deductions = torch.empty(0, vocab_size)
         self._drawn: dict[Sequence, Counter[int]] = {}
@@ -82,6 +119,7 @@ class PenaltyTable:
 
     def release(self, sequence: Sequence) -> None:
         """Give the sequence's row back, if it has one."""
+        self.named.release(sequence)
         slot = self.slots.pop(sequence, None)
         if slot is not None:
             self._free.append(slot)
@@ -158,25 +196,20 @@ class Adjustments:
             for row, sequence in self._guarded
             if sequence.num_generated < sequence.sampling.min_tokens
         ]
-        places = [(row, id_) for row, s in self._guarded for id_ in s.sampling.stop_token_ids]
-        if places:
-            rows, ids = torch.tensor(places, device=self._device).unbind(dim=1)
-            logits[rows, ids] = -torch.inf
+        for row, sequence in self._guarded:
+            logits[row].index_fill_(
+                0, self._table.named.stop_ids(sequence, self._device), -torch.inf
+            )
 
     def _collect_bias(self, sequences: list[Sequence]) -> tuple[Tensor, Tensor, Tensor] | None:
-        items = [
-            (row, *item)
-            for row, sequence in enumerate(sequences)
-            for item in sequence.sampling.logit_bias.items()
-        ]
-        if not items:
+        biased = [row for row, s in enumerate(sequences) if s.sampling.logit_bias]
+        if not biased:
             return None
-        rows, ids, values = zip(*items, strict=True)
-        return (
-            torch.tensor(rows, device=self._device),
-            torch.tensor(ids, device=self._device),
-            torch.tensor(values, dtype=torch.float32, device=self._device),
-        )
+        named = [self._table.named.bias(sequences[row], self._device) for row in biased]
+        ids, values = (torch.cat(parts) for parts in zip(*named, strict=True))
+        counts = torch.tensor([len(part) for part, _ in named], device=self._device)
+        rows = torch.tensor(biased, device=self._device).repeat_interleave(counts)
+        return rows, ids, values
 
 
 def _has_penalty(sampling: SamplingParams) -> bool:

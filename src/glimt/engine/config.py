@@ -11,6 +11,7 @@ from typing import Any, TypeGuard, cast
 
 import msgspec
 
+from glimt.core.limits import RANGES
 from glimt.engine.checkpoint import CheckpointError, read_json
 
 MODEL_TYPE = "glm4_moe_lite"
@@ -105,20 +106,24 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True):
-    """How the model's authors want it sampled; `None` where they did not say."""
+    """How the model's authors want it sampled; what switches a setting off where they say nothing.
+
+    What `SamplingParams` means by the same names.
+    """
 
     stop_token_ids: tuple[int, ...] = ()
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
 
     @classmethod
     def load(cls, folder: Path) -> "GenerationDefaults":
         """Read `generation_config.json`; stop tokens fall back to those of `config.json`.
 
         Raises:
-            CheckpointError: A file is there but cannot be understood.
+            CheckpointError: A file is there but cannot be understood, or asks for the impossible.
         """
         path = folder / "generation_config.json"
         fields = _Fields(read_json(path) if path.is_file() else {}, str(path))
@@ -130,10 +135,11 @@ class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True):
         greedy = fields.flag("do_sample", default=True) is False
         defaults = cls(
             stop_token_ids=stops,
-            temperature=0.0 if greedy else fields.optional_number("temperature"),
-            top_p=fields.optional_number("top_p"),
-            top_k=_whole(fields.optional_number("top_k")),
-            max_tokens=_whole(fields.optional_number("max_new_tokens")),
+            temperature=0.0 if greedy else fields.ranged("temperature", 1.0),
+            top_p=fields.ranged("top_p", 1.0),
+            top_k=max(int(fields.optional_number("top_k") or 0), 0),
+            min_p=fields.ranged("min_p", 0.0),
+            repetition_penalty=fields.ranged("repetition_penalty", 1.0),
         )
         fields.raise_faults()
         return defaults
@@ -278,10 +284,6 @@ def _is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
 class _Fields:
     """Typed reading of a JSON object that collects faults instead of stopping at the first."""
 
@@ -323,6 +325,13 @@ class _Fields:
             self.fault(f"{name} is {value!r}; it must be a number")
             return None
         return float(value)
+
+    def ranged(self, name: str, default: float) -> float:
+        value = self.optional_number(name)
+        low, high = RANGES[name]
+        if value is not None and not low <= value <= high:
+            self.fault(f"{name} is {value!r}; it must be from {low:g} to {high:g}")
+        return default if value is None else value
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.document.get(name)

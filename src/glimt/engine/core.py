@@ -5,22 +5,22 @@ why it ends; leaves who is next to the scheduler, tensors to the runner, draws t
 the socket to the worker. Text, templates and stop strings are the gateway's.
 """
 
-import math
+import contextlib
 from collections.abc import Iterable
 from itertools import accumulate
 from typing import Protocol, TypeAlias
 
 import msgspec
-from torch import Tensor
+from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.engine.kv_cache import PagePool
+from glimt.engine.limits import find_sampling_fault
 from glimt.engine.messages import (
     Admitted,
     EngineFinish,
     Output,
     Refused,
-    SamplingParams,
     Stats,
     Submit,
 )
@@ -32,20 +32,6 @@ from glimt.engine.speculation import Guesser, count_draft, join, pick_rows, want
 
 Report: TypeAlias = tuple[int, Admitted | Output]
 """What to tell, and the connection to tell it to."""
-
-MAX_TOP_LOGPROBS = 20
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "temperature": (0.0, math.inf),
-    "top_k": (0, math.inf),
-    "min_p": (0.0, 1.0),
-    "presence_penalty": (-2.0, 2.0),
-    "frequency_penalty": (-2.0, 2.0),
-    "repetition_penalty": (0.01, 100.0),
-    "max_tokens": (1, math.inf),
-    "min_tokens": (0, math.inf),
-}
-"""Both ends belong to the range; infinity itself never does."""
 
 
 class Runner(Protocol):
@@ -153,14 +139,18 @@ class EngineCore:
     def step(self) -> list[Report]:
         """Compute one step; what it brought, each with the connection to tell.
 
-        What the runner's forward pass raises passes through; the state is then that of before, so
-        the step may be tried again.
+        A step for which a GPU's memory does not suffice ends its prefills with "error" and goes on
+        without them. Whatever else the runner raises passes through; nothing is lost then, but
+        the worker does not try again: it ends, because a device may be in any state.
         """
         started_s = self._clock.monotonic()
         step = self._scheduler.schedule()
         if not step:
             return []
-        logits = self._runner.forward(step)
+        try:
+            logits = self._runner.forward(step)
+        except OutOfMemoryError:
+            return self._give_up(step)
         reports: list[Report] = self._report_admitted(step, started_s)
         drawing = [scheduled for scheduled in step if scheduled.draws]
         self._scheduler.advance(step)
@@ -207,6 +197,15 @@ class EngineCore:
         num_known = self._scheduler.num_running + self._scheduler.num_waiting
         assert num_known == len(self._sequences), "queues and table differ"
         assert self._sampler.remembered <= set(self._sequences.values()), "a draw's state is lost"
+
+    def _give_up(self, step: list[Scheduled]) -> list[Report]:
+        """End what made the step too large: its prefills, or all of it if it has none."""
+        prefills = [s.sequence for s in step if s.start + 1 < len(s.sequence.tokens)]
+        large = prefills or [s.sequence for s in step]
+        self._totals.finished += len(large)
+        for sequence in large:
+            self._remove(sequence, forget=True)
+        return [(s.connection, Output(s.id, [], "error")) for s in large]
 
     def _report_admitted(self, step: list[Scheduled], now_s: float) -> list[Report]:
         reports: list[Report] = []
@@ -261,7 +260,10 @@ class EngineCore:
         The guesser sees prefills too, because it remembers what it saw.
         """
         wanted = [scheduled.sequence for scheduled in step if wants_draft(scheduled.sequence)]
-        if wanted or any(scheduled.num_known > 1 for scheduled in step):
+        if not wanted and all(scheduled.num_known == 1 for scheduled in step):
+            return
+        # What was drawn is to be told whatever becomes of the guesses.
+        with contextlib.suppress(OutOfMemoryError):
             for sequence, draft in zip(wanted, guesser.guess(wanted), strict=True):
                 sequence.draft = draft
 
@@ -279,7 +281,7 @@ class EngineCore:
         sequence.draft = None
         self._totals.generated_tokens += 1
         finish: EngineFinish | None = None
-        if token in sequence.sampling.stop_token_ids:
+        if token in sequence.stop_ids:
             finish = "stop"
         elif sequence.num_generated >= sequence.sampling.max_tokens:
             finish = "length"
@@ -337,36 +339,3 @@ class _Totals(msgspec.Struct):
     aborted: int = 0
     accepted_drafts: int = 0
     rejected_drafts: int = 0
-
-
-def find_sampling_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
-    """The first setting that is out of range, and what to change; `None` if all is well."""
-    for name, (low, high) in _RANGES.items():
-        value: float = getattr(sampling, name)
-        # Written so that NaN fails too.
-        if not (low <= value <= high and value < math.inf):
-            wanted = f"from {low} to {high}" if high < math.inf else f"finite and at least {low}"
-            return name, f"{name} must be {wanted}: {value}"
-    if not 0 < sampling.top_p <= 1:
-        return "top_p", f"top_p must be above 0 and at most 1: {sampling.top_p}"
-    if sampling.min_tokens > sampling.max_tokens:
-        message = f"min_tokens must not exceed max_tokens ({sampling.max_tokens})"
-        return "min_tokens", f"{message}: {sampling.min_tokens}"
-    if not 0 <= (sampling.top_logprobs or 0) <= MAX_TOP_LOGPROBS:
-        message = f"top_logprobs must be from 0 to {MAX_TOP_LOGPROBS}: {sampling.top_logprobs}"
-        return "top_logprobs", message
-    return _find_token_fault(sampling, vocab_size)
-
-
-def _find_token_fault(sampling: SamplingParams, vocab_size: int) -> tuple[str, str] | None:
-    for name, ids in (
-        ("stop_token_ids", sampling.stop_token_ids),
-        ("logit_bias", sampling.logit_bias),
-    ):
-        for id_ in ids:
-            if not 0 <= id_ < vocab_size:
-                return name, f"{name}: token ids must be from 0 to {vocab_size - 1}: {id_}"
-    for id_, bias in sampling.logit_bias.items():
-        if not -100 <= bias <= 100:
-            return "logit_bias", f"logit_bias must be from -100 to 100: {bias} (token {id_})"
-    return None

@@ -20,9 +20,8 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 
 from glimt.engine.client import EngineClient
-from glimt.engine.loop import EXIT_CANNOT_LOAD
+from glimt.engine.loop import EXIT_CANNOT_LOAD, STOP_SIGNAL
 from glimt.engine.settings import EngineSettings
-from glimt.engine.worker import STOP_SIGNAL
 from glimt.engine.worker_log import WorkerLog
 
 WORKER_COMMAND: Final = (sys.executable, "-m", "glimt.engine.worker")

@@ -5,6 +5,7 @@ of tensors (that is the core it is given), of bytes and sockets (that is the hub
 and command lines (that is the worker process around it).
 """
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -29,6 +30,10 @@ from glimt.engine.messages import (
     Submit,
     ToWorker,
 )
+
+STOP_SIGNAL: Final = signal.SIGUSR1
+"""How a worker's parent tells it to drain. Not SIGTERM: a service manager sends that to every
+process of a service at once, and the gateway grants answers more time than we would."""
 
 EXIT_DRAINED: Final = 0
 EXIT_CRASHED: Final = 70

@@ -22,7 +22,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         top_logprobs: `None` for none, 0 for the drawn token's alone.
         max_tokens: At least 1.
         min_tokens: No stop token is drawn before this many tokens.
-        seed: The same seed, prompt and settings give the same tokens, whatever else runs.
+        seed: The same seed, prompt and settings give the same tokens, whatever else runs, as far as
+            the logits do: those of another batch differ by rounding.
     """
 
     temperature: float = 1.0

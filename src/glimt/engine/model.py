@@ -142,17 +142,21 @@ class Model:
             slots=batch.slots,
         )
 
-        num_latent, results = batch.num_latent_tokens, list[Tensor]()
+        num_latent = batch.num_latent_tokens
+        if num_latent == len(hidden):
+            queries = self._latent_queries(index, query_latent, rotations)
+            found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
+            return self._from_latents(index, found)
+        results: list[Tensor] = []
         if num_latent:
             latents, turns = query_latent[:num_latent], rotations[:num_latent]
             queries = self._latent_queries(index, latents, turns)
             found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
             results.append(self._from_latents(index, found))
-        if num_latent < len(hidden):
-            latents, turns = query_latent[num_latent:], rotations[num_latent:]
-            queries = self._plain_queries(weights, latents, turns)
-            found = kernels.expanded_attention(queries, pool, batch, weights.kv_b, scale=scale)
-            results.append(self.kernels.linear(found.flatten(1), weights.out))
+        latents, turns = query_latent[num_latent:], rotations[num_latent:]
+        queries = self._plain_queries(weights, latents, turns)
+        found = kernels.expanded_attention(queries, pool, batch, weights.kv_b, scale=scale)
+        results.append(kernels.linear(found.flatten(1), weights.out))
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def _plain_queries(self, weights: Attention, latent: Tensor, rotations: Tensor) -> Tensor:

@@ -334,33 +334,41 @@ def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device)
 
 def _free_bytes(model: Model, settings: EngineSettings, device: torch.device) -> int:
     """GPU memory that stays free beside weights and the largest step, found by running it."""
-    num_tokens = min(settings.max_step_tokens, model.config.context_length)
-    num_pages = -(-num_tokens // PAGE_SIZE)
+    step = largest_step(model.config.context_length, settings.max_step_tokens)
     trial = torch.zeros(
         model.num_cache_layers,
-        num_pages,
+        1,
         PAGE_SIZE,
         model.config.cache_width,
         dtype=model.weights.embedding.dtype,
         device=device,
     )
-    sequence = Sequence(
-        connection=0,
-        id=0,
-        tokens=[0] * num_tokens,
-        num_prompt=num_tokens,
-        sampling=SamplingParams(),
-        pages=list(range(num_pages)),
-    )
     torch.cuda.reset_peak_memory_stats(device)
     runner = Runner(model, trial, settings)
-    runner.forward([Scheduled(sequence, 0, num_tokens)])
+    runner.forward(step)
     if runner.can_guess:
         runner.guess([])
     torch.cuda.synchronize(device)
     peak = torch.cuda.max_memory_allocated(device) - trial.nbytes
-    del trial
+    del trial, runner
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(device)
     elsewhere = total - free - torch.cuda.memory_reserved(device)
     return int(total * settings.gpu_memory_fraction) - elsewhere - peak
+
+
+def largest_step(context_length: int, max_step_tokens: int) -> list[Scheduled]:
+    """As many tokens as a step may have, at the end of the longest context.
+
+    Every page of it is page 0: it costs what a real one costs, and needs a pool of a single page.
+    """
+    sequence = Sequence(
+        connection=0,
+        id=0,
+        tokens=[0] * context_length,
+        num_prompt=context_length,
+        sampling=SamplingParams(),
+        pages=[0] * -(-context_length // PAGE_SIZE),
+    )
+    count = min(max_step_tokens, context_length)
+    return [Scheduled(sequence, context_length - count, count)]

@@ -118,7 +118,9 @@ class Sampler:
     @property
     def remembered(self) -> set[Sequence]:
         """Sequences of which something is kept."""
-        return self._seeds.keys() | self._penalties.slots.keys()
+        named = self._penalties.named
+        tables = self._penalties.slots, named.biases, named.stops
+        return set(self._seeds).union(*tables)
 
     def _make_plan(self, sequences: list[Sequence], device: torch.device) -> "_Plan":
         def rows(numbers: list[int]) -> Rows | None:

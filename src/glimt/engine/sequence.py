@@ -21,6 +21,7 @@ class Sequence:
         pages: The pool's pages that hold those rows, in order.
         page_hashes: The hash-chain keys of its full pages, as far as they are known.
         num_cached: Prompt tokens that the prefix cache already held when it was first admitted.
+        stop_ids: The tokens that end it.
         arrived_s: Monotonic time of arrival.
         arrival: Its number in order of arrival, which breaks ties of priority.
         draft: A guess at the token after the last one, if somebody made one.
@@ -33,6 +34,7 @@ class Sequence:
     sampling: SamplingParams
     priority: int = 0
     salt: str = ""
+    stop_ids: frozenset[int] = field(init=False)
     arrived_s: float = 0.0
     arrival: int = 0
     num_computed: int = 0
@@ -41,6 +43,9 @@ class Sequence:
     pages: list[int] = field(default_factory=list[int])
     page_hashes: list[bytes] = field(default_factory=list[bytes])
     draft: int | None = None
+
+    def __post_init__(self) -> None:
+        self.stop_ids = frozenset(self.sampling.stop_token_ids)
 
     @property
     def num_generated(self) -> int:

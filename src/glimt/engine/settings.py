@@ -34,6 +34,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_sequences: How many sequences may run at once; more wait.
         max_step_tokens: The token budget of one step, prefill chunks and decodes together.
         max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded.
+        priority_tier: Serve requests of `service_tier` "priority" before others. Anybody may ask
+            for it, so it is off unless every client can be trusted.
         prefix_cache: Reuse full pages of earlier prompts.
         speculation: "auto" lets the checkpoint's prediction layer, if it has one, guess a token
             ahead, which shortens answers' time and changes none of them; "off" never does.
@@ -58,6 +60,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_sequences: int = 64
     max_step_tokens: int = 2048
     max_queue_requests: int = 4096
+    priority_tier: bool = False
     prefix_cache: bool = True
     speculation: Literal["auto", "off"] = "auto"
     speculation_max_sequences: int = 4

@@ -28,16 +28,13 @@ from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.loop import (
     EXIT_CANNOT_LOAD,
     EXIT_CRASHED,
+    STOP_SIGNAL,
     Loaded,
     ProgressReport,
     Worker,
 )
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import listen
-
-STOP_SIGNAL: Final = signal.SIGUSR1
-"""How a worker's parent tells it to drain. Not SIGTERM: a service manager sends that to every
-process of a service at once, and the gateway grants answers more time than we would."""
 
 CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 """What a container may use; holds "max" instead of a quota when there is no limit."""

@@ -19,7 +19,6 @@ from glimt.core.events import (
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    ToolCallStarted,
 )
 from glimt.core.usage import Usage
 from glimt.engine.messages import Stats
@@ -32,7 +31,8 @@ _TOKEN_S: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0),
 )
 _ANSWER_S: Final = (*(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600),)
-_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallDelta})
+"""A call's start is none: its first arguments come with it, and no time passes between them."""
 
 
 class Meter:
@@ -77,7 +77,7 @@ class Meter:
         )
         self._next_token_s = _histogram(
             "glimt_inter_token_latency_seconds",
-            "Between two outputs of one choice",
+            "Between two pieces of one choice; tokens that come together count once",
             _TOKEN_S,
             registry,
         )

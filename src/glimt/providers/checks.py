@@ -4,18 +4,17 @@ Nothing is ignored in silence: a field is honoured, refused by its name, or name
 Ranges of sampling fields are `glimt.providers.sampling`'s concern, messages the template's.
 """
 
-from typing import Final
-
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
-from glimt.core.request import Request, TextFormat
-
-MAX_CHOICES: Final = 128
-_CHARACTERS_OF_A_TOOL: Final = 500
+from glimt.core.limits import MAX_CHOICES
+from glimt.core.request import JsonSchemaFormat, Request, TextFormat
+from glimt.engine.chat.depth import refuse_deep, weigh
 
 
 def num_characters(request: Request) -> int:
-    """About how much text there is to render; tools count by what they usually take."""
-    total = len(request.prompt or "") + _CHARACTERS_OF_A_TOOL * len(request.tools)
+    """About how much text there is to render."""
+    total = len(request.prompt or "") + weigh(request.template_arguments)[1]
+    for tool in request.tools:
+        total += len(tool.description or "") + weigh(tool.raw or tool.parameters)[1]
     for message in request.messages:
         for part in message.parts:
             total += len(getattr(part, "text", "")) + len(getattr(part, "arguments", ""))
@@ -31,6 +30,7 @@ def check_request(request: Request) -> list[str]:
         raise InvalidRequest(
             f"the number of choices must be from 1 to {MAX_CHOICES}", param="num_choices"
         )
+    _refuse_deep_values(request)
     if not isinstance(request.response_format, TextFormat):
         raise UnsupportedParameter(
             "this model cannot be held to a format yet; ask for it in the prompt instead",
@@ -57,6 +57,16 @@ def check_request(request: Request) -> list[str]:
                 f"two tools are called {name!r}; give each its own name", param=f"tools[{index}]"
             )
     return _warnings(request)
+
+
+def _refuse_deep_values(request: Request) -> None:
+    for index, tool in enumerate(request.tools):
+        for value in (tool.parameters, tool.raw):
+            refuse_deep(value, f"tools[{index}]")
+    for name, value in request.template_arguments.items():
+        refuse_deep(value, f"template_arguments.{name}")
+    if isinstance(request.response_format, JsonSchemaFormat):
+        refuse_deep(request.response_format.schema, "response_format")
 
 
 def _warnings(request: Request) -> list[str]:

@@ -7,10 +7,10 @@ worker process but that it streams tokens.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -30,17 +30,22 @@ from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
 from glimt.engine.chat.template import ChatTemplate, Prompt
 from glimt.engine.chat.tokenizer import Tokenizer
-from glimt.engine.checkpoint import CheckpointError
+from glimt.engine.checkpoint import read_json
+from glimt.engine.config import GenerationDefaults
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
 from glimt.providers.checks import check_request, num_characters
-from glimt.providers.sampling import SamplingDefaults, choice_seed, sampling_params
+from glimt.providers.sampling import choice_seed, sampling_params
 from glimt.providers.streams import TokenStreams
 
 READY_WAIT_S: Final = 30.0
 INLINE_CHARACTERS: Final = 16_000
 """Longer conversations are rendered and encoded in a thread, so that other answers go on."""
+MAX_PREPARED_AT_ONCE: Final = 4
+"""Threads that do so; more conversations wait for one, or a flood of them would starve answers."""
 LEAD_TOKENS: Final = 256
 """From this length on a prompt is computed once for all choices, which costs the others a wait."""
+SHARE_OF_A_REQUEST: Final = 4
+"""One request may have the engine run a part of its sequences at once: one in so many."""
 _PRIORITIES: Final = {"priority": -10, "default": 0, "flex": 10}
 
 
@@ -68,13 +73,18 @@ class TokenEngine(Protocol):
 
 
 class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What this provider calls its model. `context_length` lowers the one of the checkpoint."""
+    """What this provider calls its model, and how it lends it.
+
+    `context_length` lowers the one of the checkpoint. Unless `allows_priority`, nobody's requests
+    overtake those of others.
+    """
 
     id: str
     aliases: tuple[str, ...] = ()
     owned_by: str = "glimt"
     description: str = ""
     context_length: int | None = None
+    allows_priority: bool = False
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +110,7 @@ class LocalProvider:
         template: ChatTemplate,
         *,
         model: LocalModel,
-        defaults: SamplingDefaults,
+        defaults: GenerationDefaults,
         created: int = 0,
         clock: Clock | None = None,
     ) -> None:
@@ -113,6 +123,7 @@ class LocalProvider:
         self._created = created
         self._clock = clock or SystemClock()
         self._closed = False
+        self._threads = ThreadPoolExecutor(MAX_PREPARED_AT_ONCE, thread_name_prefix="glimt-prepare")
 
     @classmethod
     def load(
@@ -120,10 +131,7 @@ class LocalProvider:
         engine: TokenEngine,
         folder: Path,
         *,
-        model_id: str,
-        aliases: Sequence[str] = (),
-        description: str = "",
-        context_length: int | None = None,
+        model: LocalModel,
         clock: Clock | None = None,
     ) -> "LocalProvider":
         """Read tokenizer, template and sampling defaults of a checkpoint folder.
@@ -132,22 +140,18 @@ class LocalProvider:
             UnsupportedTokenizer, TemplateError: The folder lacks one, or holds one we cannot use.
             CheckpointError: A file is damaged.
         """
-        config = _read_optional_json(folder / "config.json")
-        limits = [context_length, config.get("max_position_embeddings")]
+        config_path = folder / "config.json"
+        config: dict[str, Any] = read_json(config_path) if config_path.is_file() else {}
+        limits = [model.context_length, config.get("max_position_embeddings")]
         tokenizer = Tokenizer.load(folder)
         return cls(
             engine,
             tokenizer,
             ChatTemplate.load(folder, tokenizer, clock=clock),
-            model=LocalModel(
-                id=model_id,
-                aliases=tuple(aliases),
-                description=description,
-                context_length=min((n for n in limits if isinstance(n, int)), default=None),
+            model=msgspec.structs.replace(
+                model, context_length=min((n for n in limits if isinstance(n, int)), default=None)
             ),
-            defaults=SamplingDefaults.of(
-                config, _read_optional_json(folder / "generation_config.json")
-            ),
+            defaults=GenerationDefaults.load(folder),
             created=int((folder / "tokenizer.json").stat().st_mtime),
             clock=clock,
         )
@@ -180,12 +184,14 @@ class LocalProvider:
         start_s = self._clock.monotonic()
         info = await self._info()
         if num_characters(request) > INLINE_CHARACTERS:
-            plan = await asyncio.to_thread(self._prepare, request, info)
+            loop = asyncio.get_running_loop()
+            plan = await loop.run_in_executor(self._threads, self._prepare, request, info)
         else:
             plan = self._prepare(request, info)
         readers = [self._reader(plan, choice) for choice in range(request.num_choices)]
         streams = TokenStreams(
             [self._generate(plan, request, choice) for choice in range(request.num_choices)],
+            at_once=max(1, info.max_sequences // SHARE_OF_A_REQUEST),
             lead=len(plan.prompt.ids) >= LEAD_TOKENS,
         )
         meter = _Meter(self._clock, start_s)
@@ -215,6 +221,7 @@ class LocalProvider:
     async def close(self) -> None:
         """Take no more requests and close the engine; running answers end with its error."""
         self._closed = True
+        self._threads.shutdown(wait=False)
         await self._engine.close()
 
     async def _info(self) -> EngineInfo:
@@ -232,7 +239,9 @@ class LocalProvider:
 
     def _prepare(self, request: Request, info: EngineInfo) -> _Plan:
         warnings = check_request(request)
-        prompt = self._prompt(request)
+        if request.service_class == "priority" and not self._model.allows_priority:
+            warnings.append("service_class was not honoured: this server answers in order")
+        prompt = self._prompt(request, info.context_length)
         num_prompt, context = len(prompt.ids), info.context_length
         if num_prompt >= context:
             raise ContextLengthExceeded(
@@ -248,7 +257,7 @@ class LocalProvider:
             room=context - num_prompt,
             warnings=warnings,
         )
-        ends = self._defaults.end_tokens | frozenset(info.stop_token_ids)
+        ends = frozenset({*self._defaults.stop_token_ids, *info.stop_token_ids})
         rules = ReadingRules(
             stops=request.sampling.stop,
             end_tokens=frozenset() if request.sampling.ignore_eos else ends,
@@ -266,11 +275,12 @@ class LocalProvider:
             warnings=(*warnings, *prompt.warnings),
         )
 
-    def _prompt(self, request: Request) -> Prompt:
+    def _prompt(self, request: Request, context_length: int) -> Prompt:
         """Raw prompts are trusted: who sends one writes the template, control tokens included."""
         if request.messages:
-            return self.template.render(request)
+            return self.template.render(request, context_length=context_length)
         if isinstance(request.prompt, str):
+            self.tokenizer.refuse_long(len(request.prompt), context_length, param="prompt")
             ids = self.tokenizer.encode(request.prompt)
         else:
             ids = list(request.prompt or ())
@@ -293,12 +303,14 @@ class LocalProvider:
     def _generate(
         self, plan: _Plan, request: Request, choice: int
     ) -> AsyncIterator[Admitted | Output]:
+        service_class = request.service_class
+        if service_class == "priority" and not self._model.allows_priority:
+            service_class = "default"
         seed = choice_seed(plan.sampling.seed, choice)
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            priority=_PRIORITIES[request.service_class],
-            salt=request.cache_key or "",
+            priority=_PRIORITIES[service_class],
         )
 
     def _started(self, plan: _Plan, meter: "_Meter") -> Started:
@@ -358,13 +370,3 @@ class _Meter:
                 total_s=now_s - self._start_s,
             ),
         )
-
-
-def _read_optional_json(path: Path) -> dict[str, Any]:
-    try:
-        document: object = json.loads(path.read_bytes()) if path.is_file() else {}
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{path} must hold a JSON object")
-    return cast("dict[str, Any]", document)

@@ -1,10 +1,11 @@
 """Several token streams of one request, read as they come.
 
-A single stream is read as it is. Several are awaited together, each at most one message ahead, so
-that a slow reader slows them down instead of filling memory. Knows nothing of what tokens mean.
+A single stream is read as it is. Several feed one queue, each at most one message ahead, so that a
+slow reader slows them down instead of filling memory. Knows nothing of what tokens mean.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeAlias
 
@@ -16,14 +17,24 @@ Message: TypeAlias = Admitted | Output
 class TokenStreams:
     """All streams of one request. Not a generator, so that nothing lingers when reading stops.
 
-    With `lead` the first stream's first tokens are awaited before the others begin: its prompt is
-    then in the prefix cache, and theirs, which is the same, is not computed again.
+    At most `at_once` are read at a time, the next one begins when one has ended: a request with
+    many choices leaves room for others. With `lead` the first stream's first tokens are awaited
+    before the others begin: its prompt is then in the prefix cache, and theirs, which is the same,
+    is not computed again.
     """
 
-    def __init__(self, streams: Sequence[AsyncIterator[Message]], *, lead: bool = False) -> None:
+    def __init__(
+        self, streams: Sequence[AsyncIterator[Message]], *, at_once: int, lead: bool = False
+    ) -> None:
         self._streams = dict(enumerate(streams))
+        self._waiting = deque(self._streams)
         self._tasks: dict[int, asyncio.Task[Message | None]] = {}
+        self._ready: asyncio.Queue[int] = asyncio.Queue()
+        """Streams whose task is done, in that order; those that were stopped since are skipped."""
+        self._resting: int | None = None
+        """The stream that was read last; it goes on when the next message is asked for."""
         self._alone = len(streams) == 1
+        self._at_once = at_once
         self._lead = lead
 
     async def next(self) -> tuple[int, Message] | None:
@@ -34,20 +45,19 @@ class TokenStreams:
                     return index, message
             return None
         while self._streams:
-            self._lead = self._lead and 0 in self._streams
-            for index, stream in self._streams.items():
-                if index not in self._tasks and (index == 0 or not self._lead):
-                    self._tasks[index] = asyncio.create_task(_next(stream))
-            await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-            index = next(index for index, task in self._tasks.items() if task.done())
-            message = self._tasks.pop(index).result()
-            if isinstance(message, Output):
+            self._begin()
+            index = await self._ready.get()
+            task = self._tasks.pop(index, None)
+            if task is None:
+                continue
+            message = task.result()
+            if isinstance(message, Output) or message is None:
                 self._lead = False
-            if message is not None:
-                # To the end of the line, so that no stream waits for the others.
-                self._streams[index] = self._streams.pop(index)
-                return index, message
-            del self._streams[index]
+            if message is None:
+                del self._streams[index]
+                continue
+            self._resting = index
+            return index, message
         return None
 
     async def stop(self, index: int) -> None:
@@ -67,6 +77,22 @@ class TokenStreams:
         """Stop all of them."""
         for index in list(self._streams):
             await self.stop(index)
+
+    def _begin(self) -> None:
+        """Ask for what may be asked for now: of the stream read last, and of those that wait."""
+        resting, self._resting = self._resting, None
+        if resting is not None and resting in self._streams:
+            self._ask(resting)
+        at_once = 1 if self._lead else self._at_once
+        while self._waiting and len(self._tasks) < at_once:
+            index = self._waiting.popleft()
+            if index in self._streams:
+                self._ask(index)
+
+    def _ask(self, index: int) -> None:
+        task = asyncio.create_task(_next(self._streams[index]))
+        task.add_done_callback(lambda _: self._ready.put_nowait(index))
+        self._tasks[index] = task
 
 
 async def _next(stream: AsyncIterator[Message]) -> Message | None:

@@ -96,6 +96,14 @@ def client_name(path: str, names: dict[str, str]) -> str:
     return path.removeprefix("sampling.")
 
 
+def client_message(error: GlimtError, names: dict[str, str]) -> str:
+    """What an error says; a message that opens with the field's path, in the client's spelling."""
+    path = error.param
+    if path is not None and error.message.startswith(path + " "):
+        return client_name(path, names) + error.message.removeprefix(path)
+    return error.message
+
+
 def client_warnings(warnings: tuple[str, ...], names: dict[str, str]) -> list[str]:
     """Warnings open with a field's path; the same in the client's spelling."""
     translated: list[str] = []

@@ -24,6 +24,8 @@ INT_OR_FLOAT: Final = cast("type[float]", int | float)
 
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL: Final = b"null"
+_LARGEST: Final = 2**63
+"""Nothing that is counted comes near; longer numbers cannot even be formatted by some means."""
 _EXPECTED: Final = re.compile(r"^Expected `(.+)`, got `(.+)`$")
 _MISSING: Final = re.compile(r"^Object missing required field `(.+)`$")
 _KINDS: Final = {
@@ -81,7 +83,10 @@ class Fields:
         value = self.take(name, INT_OR_FLOAT)
         if value is None:
             return None
-        return _in_range(whole(value, name), low, high, name)
+        number = whole(value, name)
+        if abs(number) > _LARGEST:
+            raise InvalidRequest(f"{name} is too large a number.", param=name)
+        return _in_range(number, low, high, name)
 
     def number(self, name: str, low: float, high: float) -> float | None:
         """A number between `low` and `high`, both included."""

@@ -1,20 +1,25 @@
 """The sampling fields that OpenAI's chat and text completions share, with vLLM's additions.
 
-Ranges are OpenAI's. Knows no messages and no events.
+Ranges are those of `glimt.core.limits`. Knows no messages and no events.
 Reference: https://platform.openai.com/docs/api-reference/chat/create
 """
 
 from typing import Final, cast
 
 from glimt.core.errors import InvalidRequest
+from glimt.core.limits import (
+    MAX_BIASED_TOKENS,
+    MAX_CHOICES,
+    MAX_LOGIT_BIAS,
+    MAX_STOP_TOKENS,
+    MAX_STOPS,
+    RANGES,
+)
 from glimt.core.request import Sampling, ServiceClass
 from glimt.wire.fields import Fields, whole
 
-MAX_STOPS: Final = 16
-"""OpenAI takes four; more cost nothing here, and other servers allow them."""
-MAX_TOP_LOGPROBS: Final = 20
-MAX_CHOICES: Final = 128
-MAX_SEED: Final = 2**63 - 1
+MAX_INTEGER: Final = 2**63 - 1
+_MAX_TOKEN_DIGITS: Final = 10
 
 _SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
     "auto": "default",
@@ -32,17 +37,17 @@ _STOPS: Final = cast("type[str | list[str]]", str | list[str])
 def read_sampling(fields: Fields, *, names: dict[str, str], top_logprobs: int | None) -> Sampling:
     """Take every sampling field; `names` learns how the client spelled the length limit."""
     greedy = fields.flag("do_sample") is False
-    temperature = fields.number("temperature", 0, 2)
+    temperature = fields.number("temperature", *RANGES["temperature"])
     return Sampling(
         temperature=0.0 if greedy else temperature,
-        top_p=fields.number("top_p", 0, 1),
+        top_p=fields.number("top_p", *RANGES["top_p"]),
         top_k=_or_none(fields.integer("top_k", -1), -1),
-        min_p=fields.number("min_p", 0, 1),
-        presence_penalty=fields.number("presence_penalty", -2, 2),
-        frequency_penalty=fields.number("frequency_penalty", -2, 2),
-        repetition_penalty=_positive(fields, "repetition_penalty"),
+        min_p=fields.number("min_p", *RANGES["min_p"]),
+        presence_penalty=fields.number("presence_penalty", *RANGES["presence_penalty"]),
+        frequency_penalty=fields.number("frequency_penalty", *RANGES["frequency_penalty"]),
+        repetition_penalty=fields.number("repetition_penalty", *RANGES["repetition_penalty"]),
         logit_bias=_logit_bias(fields),
-        seed=fields.integer("seed", -MAX_SEED - 1, MAX_SEED),
+        seed=fields.integer("seed", -MAX_INTEGER - 1, MAX_INTEGER),
         stop=_stop(fields),
         stop_token_ids=_stop_token_ids(fields),
         include_stop=fields.flag("include_stop_str_in_output") or False,
@@ -60,8 +65,9 @@ def read_num_choices(fields: Fields, names: dict[str, str]) -> int:
     return 1 if number is None else number
 
 
-def read_service_class(fields: Fields) -> ServiceClass:
+def read_service_class(fields: Fields, names: dict[str, str]) -> ServiceClass:
     """`service_tier`."""
+    names["service_class"] = "service_tier"
     tier = fields.text("service_tier")
     if tier is None:
         return "default"
@@ -97,13 +103,6 @@ def _or_none(value: int | None, meaningless: int) -> int | None:
     return None if value == meaningless else value
 
 
-def _positive(fields: Fields, name: str) -> float | None:
-    value = fields.number(name, 0, 10)
-    if value == 0:
-        raise InvalidRequest(f"{name} must be above 0.", param=name)
-    return value
-
-
 def _limit(
     fields: Fields, spellings: tuple[str, str], names: dict[str, str], *, least: int
 ) -> int | None:
@@ -130,14 +129,22 @@ def _limit(
 
 
 def _logit_bias(fields: Fields) -> dict[int, float]:
-    given = fields.take("logit_bias", dict[str, float])
+    given = fields.take("logit_bias", dict[str, float]) or {}
+    if len(given) > MAX_BIASED_TOKENS:
+        raise InvalidRequest(
+            f"logit_bias names {len(given)} tokens; at most {MAX_BIASED_TOKENS} are allowed.",
+            param="logit_bias",
+        )
     bias: dict[int, float] = {}
-    for key, value in (given or {}).items():
-        path = f"logit_bias.{key}"
-        if not (key.isascii() and key.isdigit()):
+    for key, value in given.items():
+        path = f"logit_bias.{key[:_MAX_TOKEN_DIGITS]}"
+        if not (key.isascii() and key.isdigit() and len(key) <= _MAX_TOKEN_DIGITS):
             raise InvalidRequest(f"{path}: keys are token ids.", param="logit_bias")
-        if not -100 <= value <= 100:
-            raise InvalidRequest(f"{path} must be between -100 and 100.", param="logit_bias")
+        if not -MAX_LOGIT_BIAS <= value <= MAX_LOGIT_BIAS:
+            raise InvalidRequest(
+                f"{path} must be between {-MAX_LOGIT_BIAS:g} and {MAX_LOGIT_BIAS:g}.",
+                param="logit_bias",
+            )
         bias[int(key)] = value
     return bias
 
@@ -157,5 +164,10 @@ def _stop(fields: Fields) -> tuple[str, ...]:
 
 
 def _stop_token_ids(fields: Fields) -> tuple[int, ...]:
-    given = fields.take("stop_token_ids", list[int | float])
-    return tuple(whole(value, f"stop_token_ids[{i}]") for i, value in enumerate(given or ()))
+    given = fields.take("stop_token_ids", list[int | float]) or []
+    if len(given) > MAX_STOP_TOKENS:
+        raise InvalidRequest(
+            f"stop_token_ids holds {len(given)} tokens; at most {MAX_STOP_TOKENS} are allowed.",
+            param="stop_token_ids",
+        )
+    return tuple(whole(value, f"stop_token_ids[{i}]") for i, value in enumerate(given))

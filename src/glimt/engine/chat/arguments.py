@@ -176,9 +176,9 @@ def _stated_kinds(schema: dict[str, Any]) -> Kinds:
     """What the schema itself says, without the schemas inside it."""
     stated = schema.get("type")
     names = cast("list[Any]", stated) if isinstance(stated, list) else [stated]
-    kinds: Kinds = frozenset(
-        name for name in names if isinstance(name, str) and name in _TYPES
-    ) or None
+    kinds: Kinds = (
+        frozenset(name for name in names if isinstance(name, str) and name in _TYPES) or None
+    )
     if kinds is not None and "number" in kinds:
         kinds |= {"integer"}
     members = _members(schema)

@@ -13,8 +13,9 @@ MAX_DEPTH: Final = 100
 
 
 def weigh(value: object) -> tuple[int, int]:
-    """How many lists and objects lie within each other, at most `MAX_DEPTH + 1`, and the characters
-    of all texts down to there, keys included.
+    """Its depth, at most `MAX_DEPTH + 1`, and the characters of all texts, keys included.
+
+    What lies deeper than that is not counted.
     """
     level: list[object] = [value]
     num_characters = 0

@@ -6,7 +6,6 @@ they are, never as text. Knows nothing of what they mean (`glimt.engine.chat.par
 """
 
 import codecs
-from collections.abc import Iterable
 from typing import TypeAlias
 
 from glimt.engine.chat.tokenizer import ControlToken, Tokenizer
@@ -30,10 +29,6 @@ class Detokenizer:
             return [*self.flush(), control]
         text = self._utf8.decode(self._tokenizer.token_bytes(token))
         return [text] if text else []
-
-    def push_all(self, tokens: Iterable[int]) -> list[Piece]:
-        """The same for several tokens; neighbouring texts stay apart."""
-        return [piece for token in tokens for piece in self.push(token)]
 
     def flush(self) -> list[Piece]:
         """The end, or a control token: an unfinished character becomes U+FFFD."""

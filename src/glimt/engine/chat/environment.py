@@ -94,6 +94,4 @@ def _to_json(  # noqa: PLR0917 (templates pass these by position)
     if not ensure_ascii:
         return text
     # Marks must stay what they are, or they could not be taken out again.
-    return "".join(
-        c if c.isascii() or ord(c) >= LAST_MARK else json.dumps(c)[1:-1] for c in text
-    )
+    return "".join(c if c.isascii() or ord(c) >= LAST_MARK else json.dumps(c)[1:-1] for c in text)

@@ -88,12 +88,15 @@ class ChatTemplate:
         """Read and compile the template of a checkpoint folder."""
         return cls(read_template(folder, tokenizer.config), tokenizer, clock=clock)
 
-    def render(self, request: Request) -> Prompt:
+    def render(self, request: Request, *, context_length: int | None = None) -> Prompt:
         """The prompt of a conversation, up to where the model is to go on.
+
+        What is certainly longer than `context_length` tokens is not encoded.
 
         Raises:
             InvalidRequest: The conversation is malformed, or the template refuses it.
             UnsupportedParameter: A part is no text.
+            ContextLengthExceeded: It is longer than that for certain.
         """
         warnings: list[str] = []
         messages = normalize_messages(request.messages, warnings)
@@ -107,6 +110,9 @@ class ChatTemplate:
         if request.thinking.clear is not None:
             variables["clear_thinking"] = request.thinking.clear
         text, mark = self._render_shielded(variables)
+        if context_length is not None:
+            length = len(text) - text.count(mark)
+            self._tokenizer.refuse_long(length, context_length, param="messages")
         ids = self._tokenizer.encode_shielded(text, mark)
         thinking = bool(ids) and ids[-1] == self._think
         return Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))

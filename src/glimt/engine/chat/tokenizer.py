@@ -20,6 +20,8 @@ from typing import Any, cast
 import msgspec
 import tokenizers
 
+from glimt.core.errors import ContextLengthExceeded
+
 FIRST_MARK, LAST_MARK = 0x10FFFD, 0x100000
 """Marks are private-use characters of plane 16: the highest that no text contains."""
 _MARKS = re.compile(f"[{chr(LAST_MARK)}-{chr(FIRST_MARK)}]")
@@ -111,6 +113,7 @@ class Tokenizer:
         self.vocab_size = 1 + max(
             max(vocabulary.values(), default=-1), max(self.control, default=-1)
         )
+        self._longest = _longest_token(document, self.control.values())
         self._plain = _without_added_tokens(document, set(self._ids))
         self._bytes: dict[int, bytes] = {
             token.id: token.text.encode() for token in self.control.values()
@@ -147,6 +150,20 @@ class Tokenizer:
     def encode_untrusted(self, text: str) -> list[int]:
         """Ids of text in which nothing counts as a control token."""
         return self._plain.encode(text, add_special_tokens=False).ids
+
+    def refuse_long(self, num_characters: int, context_length: int, *, param: str) -> None:
+        """Refuse a text that cannot have fewer than `context_length` tokens, without encoding it.
+
+        Raises:
+            ContextLengthExceeded: It would not have.
+        """
+        least = -(-num_characters // self._longest) if self._longest else 0
+        if least >= context_length:
+            raise ContextLengthExceeded(
+                f"the prompt has at least {least} tokens, but the context holds {context_length}, "
+                "the answer included; shorten the prompt",
+                param=param,
+            )
 
     def choose_mark(self, texts: Iterable[str]) -> str:
         """A mark that occurs in none of `texts`, found in one pass.
@@ -239,6 +256,17 @@ def _control_tokens(document: dict[str, Any], config: dict[str, Any]) -> dict[in
         for row in rows
         if row["content"]
     }
+
+
+def _longest_token(document: dict[str, Any], control: Iterable[ControlToken]) -> int:
+    """The most characters that one token can stand for; 0 when there is no telling."""
+    controls = list(control)
+    if document.get("normalizer") or any(t.strips_left or t.strips_right for t in controls):
+        return 0
+    # A token's text has one character for each of its bytes, and a character at least one byte.
+    vocabulary = cast("dict[str, int]", document["model"].get("vocab") or {})
+    texts = [*vocabulary, *(token.text for token in controls)]
+    return max(map(len, texts), default=0)
 
 
 def _named_tokens(config: dict[str, Any]) -> dict[str, str]:

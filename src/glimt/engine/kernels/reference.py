@@ -4,12 +4,18 @@ A faster module (`glimt.engine.kernels.cpu`, later Triton) has functions of the 
 arguments and results. Clarity and fp32 where it matters come first here, speed not at all.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
+
+MAX_BLOCK_BYTES = 2**28
+"""What attention makes at once for a part of its queries or heads, so that a long context takes
+time and not memory. A step holds a few such blocks."""
 
 
 def linear(values: Tensor, weight: Tensor) -> Tensor:
@@ -105,10 +111,12 @@ def latent_attention(
     for index in range(batch.num_latent):
         start, end = batch.query_starts[index : index + 2]
         rows = _context(pool, batch, index)
-        scores = torch.einsum("thw,cw->htc", queries[start:end].float(), rows.float()) * scale
-        scores = scores.masked_fill(~causal(end - start, len(rows), pool.device), -torch.inf)
-        shares = scores.softmax(-1).to(queries.dtype)
-        results.append(torch.einsum("htc,cr->thr", shares, rows[:, :rank]))
+        keys, values = rows.float(), rows[:, :rank]
+        for part in _blocks(end - start, queries.shape[1] * len(rows) * 4):
+            asking = queries[start:end][part].float()
+            scores = torch.einsum("thw,cw->htc", asking, keys) * scale
+            shares = _shares(scores, end - start, part).to(queries.dtype)
+            results.append(torch.einsum("htc,cr->thr", shares, values))
     return torch.cat(results)
 
 
@@ -125,21 +133,45 @@ def expanded_attention(
     Returns:
         [T - num_latent_tokens, heads, value].
     """
-    num_heads, _, rank = kv_b.shape
+    num_heads, rows_per_head, rank = kv_b.shape
     num_plain = queries.shape[-1] - (pool.shape[-1] - rank)
     results: list[Tensor] = []
     offset = batch.num_latent_tokens
     for index in range(batch.num_latent, len(batch.context_lengths)):
         start, end = (place - offset for place in batch.query_starts[index : index + 2])
         rows = _context(pool, batch, index)
-        expanded = torch.einsum("cr,hdr->hcd", rows[:, :rank], kv_b)
-        shared = rows[:, rank:].expand(num_heads, -1, -1)
-        keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
-        scores = torch.einsum("thd,hcd->htc", queries[start:end].float(), keys.float()) * scale
-        scores = scores.masked_fill(~causal(end - start, len(rows), pool.device), -torch.inf)
-        shares = scores.softmax(-1).to(queries.dtype)
-        results.append(torch.einsum("htc,hcv->thv", shares, expanded[..., num_plain:]))
+        result = queries.new_empty(end - start, num_heads, rows_per_head - num_plain)
+        for heads in _blocks(num_heads, len(rows) * (rows_per_head + queries.shape[-1]) * 4):
+            expanded = torch.einsum("cr,hdr->hcd", rows[:, :rank], kv_b[heads])
+            shared = rows[:, rank:].expand(len(expanded), -1, -1)
+            keys = torch.cat((expanded[..., :num_plain], shared), dim=-1).float()
+            for part in _blocks(end - start, len(expanded) * len(rows) * 4):
+                asking = queries[start:end][part, heads].float()
+                scores = torch.einsum("thd,hcd->htc", asking, keys) * scale
+                shares = _shares(scores, end - start, part).to(queries.dtype)
+                found = torch.einsum("htc,hcv->thv", shares, expanded[..., num_plain:])
+                result[part, heads] = found
+        results.append(result)
     return torch.cat(results)
+
+
+def _blocks(count: int, bytes_each: int) -> Iterator[slice]:
+    """`range(count)` in parts of at most `MAX_BLOCK_BYTES`, or of one."""
+    size = max(1, MAX_BLOCK_BYTES // bytes_each)
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _shares(scores: Tensor, num_queries: int, part: slice) -> Tensor:
+    """Softmax over the keys that each query of a block may see: [heads, queries, context].
+
+    Args:
+        part: Which of the sequence's `num_queries` last tokens ask.
+    """
+    context = scores.shape[-1]
+    places = torch.arange(context - num_queries, context, device=scores.device)[part, None]
+    later = torch.arange(context, device=scores.device) > places
+    return scores.masked_fill_(later, -torch.inf).softmax(-1)
 
 
 def _context(pool: Tensor, batch: Batch, index: int) -> Tensor:

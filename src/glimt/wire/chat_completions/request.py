@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
+from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
 from glimt.wire.chat_completions.formats import read_response_format
 from glimt.wire.chat_completions.messages import read_messages
@@ -18,7 +19,6 @@ from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
 from glimt.wire.codec import Call
 from glimt.wire.fields import ANYTHING, Fields
 from glimt.wire.sampling import (
-    MAX_TOP_LOGPROBS,
     read_num_choices,
     read_sampling,
     read_service_class,
@@ -86,7 +86,7 @@ def decode_request(body: bytes) -> Call:
         thinking=thinking,
         num_choices=read_num_choices(fields, names),
         sampling=read_sampling(fields, names=names, top_logprobs=_top_logprobs(fields)),
-        service_class=read_service_class(fields),
+        service_class=read_service_class(fields, names),
         template_arguments=template_arguments,
         cache_key=fields.text("prompt_cache_key"),
         user=read_user(fields),

@@ -9,12 +9,12 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
+from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
 from glimt.wire.chat_completions.formats import read_response_format
 from glimt.wire.codec import Call
 from glimt.wire.fields import ANYTHING, Fields, whole
 from glimt.wire.sampling import (
-    MAX_TOP_LOGPROBS,
     read_num_choices,
     read_sampling,
     read_service_class,
@@ -81,7 +81,7 @@ def decode_request(body: bytes) -> Call:
         response_format=read_response_format(fields, warnings),
         sampling=sampling,
         num_choices=num_choices,
-        service_class=read_service_class(fields),
+        service_class=read_service_class(fields, names),
         cache_key=fields.text("prompt_cache_key"),
         user=read_user(fields),
         extensions=fields.rest(),
