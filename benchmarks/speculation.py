@@ -83,7 +83,7 @@ def measure(
     """Rates with and without, their ratio, and what became of the guesses."""
     is_cpu = runner.pool.device.type == "cpu"
     now = time.thread_time if is_cpu else time.perf_counter
-    seconds, num_tokens, num_different = {"off": 0.0, "auto": 0.0}, 0, 0
+    seconds, num_tokens, num_different = {"off": 0.0, "on": 0.0}, 0, 0
     cores = {
         mode: EngineCore(
             runner,
@@ -93,7 +93,7 @@ def measure(
             context_length=runner.config.context_length,
             guesser=runner,
         )
-        for mode in ("off", "auto")
+        for mode in ("off", "on")
     }
     for group in groups:
         best = dict.fromkeys(cores, math.inf)
@@ -106,7 +106,7 @@ def measure(
             seconds[mode] += best[mode]
         num_tokens += sum(map(len, answers["off"]))
         num_different += sum(a != b for a, b in zip(*answers.values(), strict=True))
-    stats: Stats = cores["auto"].stats()
+    stats: Stats = cores["on"].stats()
     num_guesses = stats.accepted_drafts_total + stats.rejected_drafts_total
     return {
         "prompts": sum(map(len, groups)),
@@ -114,11 +114,11 @@ def measure(
         "tokens": num_tokens,
         "acceptance": round(stats.accepted_drafts_total / max(1, num_guesses), 3),
         "tokens_a_step": round(
-            cores["off"].stats().steps_total / cores["auto"].stats().steps_total, 3
+            cores["off"].stats().steps_total / cores["on"].stats().steps_total, 3
         ),
         "tokens_a_second_without": round(num_tokens / seconds["off"], 1),
-        "tokens_a_second_with": round(num_tokens / seconds["auto"], 1),
-        "speed_ratio": round(seconds["off"] / seconds["auto"], 3),
+        "tokens_a_second_with": round(num_tokens / seconds["on"], 1),
+        "speed_ratio": round(seconds["off"] / seconds["on"], 3),
     }
 
 

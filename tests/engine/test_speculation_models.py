@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from glimt.engine.runner import Runner
+from glimt.engine.settings import EngineSettings
 from glimt.engine.speculation import Guesser
 from tests.engine.checkpoints import make_checkpoint
 from tests.engine.guessers import Anything, Oracle, Through, make_core, solve
@@ -119,3 +121,15 @@ def test_the_prediction_layer_sees_every_position(
     assert other.tokens[-1] == sequence.tokens[-1]
     fresh = runner.pool[-1][other.pages].flatten(0, 1)[:num_rows]
     torch.testing.assert_close(rows, fresh, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [("auto", False), ("on", True), ("off", False)])
+def test_a_cpu_speculates_only_when_asked_to(
+    mode: Literal["auto", "on", "off"], wanted: bool, tmp_path: Path
+):
+    """And nobody does whose checkpoint has no prediction layer."""
+    settings = EngineSettings(device="cpu", dtype="float32", cache_gb=0.01, speculation=mode)
+    folder = make_checkpoint(tmp_path / "with")
+    assert Runner.load(settings, folder).should_guess == wanted
+    folder = make_checkpoint(tmp_path / "without", num_nextn_predict_layers=0)
+    assert not Runner.load(settings, folder).should_guess

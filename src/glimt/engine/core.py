@@ -63,7 +63,7 @@ class EngineCore:
 
     Args:
         context_length: The model's limit; a pool that holds less lowers it.
-        guesser: Asked after each step, unless the settings are against it.
+        guesser: Asked after each step, unless the settings say "off".
 
     Attributes:
         context_length: The most tokens of one sequence, prompt and answer together.
@@ -79,7 +79,7 @@ class EngineCore:
         guesser: Guesser | None = None,
     ) -> None:
         self._runner = runner
-        self._guesser = guesser if settings.speculation == "auto" else None
+        self._guesser = guesser if settings.speculation != "off" else None
         self._clock = clock or SystemClock()
         self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
         self._scheduler = Scheduler(

@@ -114,6 +114,13 @@ class Runner:
         """Whether the checkpoint has a prediction layer."""
         return self.model.weights.prediction is not None
 
+    @property
+    def should_guess(self) -> bool:
+        """Whether it can, and the settings want it on this device."""
+        mode = self.settings.speculation
+        wanted = mode == "on" or (mode == "auto" and self.pool.device.type != "cpu")
+        return wanted and self.can_guess
+
     @torch.inference_mode()
     def guess(self, sequences: Collection[Sequence]) -> list[int]:
         """Run the prediction layer over the step that `forward` computed last.

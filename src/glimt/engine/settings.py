@@ -37,8 +37,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         priority_tier: Serve requests of `service_tier` "priority" before others. Anybody may ask
             for it, so it is off unless every client can be trusted.
         prefix_cache: Reuse full pages of earlier prompts.
-        speculation: "auto" lets the checkpoint's prediction layer, if it has one, guess a token
-            ahead, which shortens answers' time and changes none of them; "off" never does.
+        speculation: "on" lets the checkpoint's prediction layer, if it has one, guess a token
+            ahead, which can save time and changes no answer; "auto" does so on a GPU. On a CPU a
+            step of two tokens costs what the second one saves, so there it is to be asked for.
         speculation_max_sequences: How many sequences may run for it to be done: with more of
             them the work for wrong guesses costs more than right ones save.
         threads: CPU threads for torch; `None` lets the worker choose.
@@ -62,7 +63,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_queue_requests: int = 4096
     priority_tier: bool = False
     prefix_cache: bool = True
-    speculation: Literal["auto", "off"] = "auto"
+    speculation: Literal["auto", "on", "off"] = "auto"
     speculation_max_sequences: int = 4
     threads: int | None = None
     seed: int | None = None

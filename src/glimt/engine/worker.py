@@ -61,7 +61,7 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         runner,
         settings,
         context_length=runner.config.context_length,
-        guesser=runner if runner.can_guess else None,
+        guesser=runner if runner.should_guess else None,
     )
     return Loaded(core, runner.info())
 
