@@ -33,11 +33,11 @@ _REFUSED: Final = {
     "use_beam_search": "answers are sampled",
     "prompt_logprobs": "only the answer's log-probabilities are available",
     "prompt_embeds": "give text or token ids",
-    "guided_json": "use response_format with type json_schema",
-    "guided_regex": "use response_format with type regex",
-    "guided_grammar": "use response_format with type grammar",
-    "guided_choice": "use response_format with type json_schema and an enum",
-    "structured_outputs": "use response_format",
+    "guided_json": "describe the JSON in the prompt",
+    "guided_regex": "describe the format in the prompt",
+    "guided_grammar": "describe the format in the prompt",
+    "guided_choice": "list the choices in the prompt",
+    "structured_outputs": "describe the format in the prompt",
     "messages": "conversations go to /v1/chat/completions",
 }
 
