@@ -114,10 +114,11 @@ class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
-    """All choices ended; the bill."""
+    """All choices ended; the bill. `warnings` are those that only the end could tell."""
 
     usage: Usage
     timing: Timing = Timing()
+    warnings: tuple[str, ...] = ()
 
 
 Event: TypeAlias = (
@@ -166,12 +167,13 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer: the unary form of an event stream."""
+    """A whole answer: the unary form of an event stream. `warnings` are those of its end."""
 
     started: Started
     choices: tuple[Choice, ...]
     usage: Usage
     timing: Timing = Timing()
+    warnings: tuple[str, ...] = ()
 
 
 class _ChoiceBuilder:
@@ -268,4 +270,5 @@ async def collect(events: AsyncIterable[Event]) -> Answer:
         choices=tuple(builders[index].build() for index in sorted(builders)),
         usage=finished.usage,
         timing=finished.timing,
+        warnings=finished.warnings,
     )

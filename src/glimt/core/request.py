@@ -148,6 +148,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         template_arguments: Extra variables for the chat template.
         cache_key: A hint which requests begin alike. It is a client's word, so no cache is kept
             apart by it.
+        cache_salt: Prefixes are shared only among requests of the same salt. A client chooses it,
+            so it keeps a cache apart from strangers who do not know it, never joins two tenants'.
+        tenant: Whose request it is, as the server knows it; empty where everybody is one.
+        deadline_s: The answer is of use only within so many seconds; `None` sets no limit.
         extensions: Fields of a dialect that have no core meaning, kept for a provider of the same
             dialect; whoever ignores them says so in a warning.
     """
@@ -168,6 +172,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     service_class: ServiceClass = "default"
     template_arguments: dict[str, Any] = {}
     cache_key: str | None = None
+    cache_salt: str | None = None
+    tenant: str = ""
+    deadline_s: float | None = None
     user: str | None = None
     session: str | None = None
     metadata: dict[str, str] = {}

@@ -8,7 +8,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-EngineFinish: TypeAlias = Literal["stop", "length", "error"]
+EngineFinish: TypeAlias = Literal["stop", "length", "complete", "grammar", "error"]
+"""Why a sequence ended: at a stop token; at `max_tokens`; because its grammar allows nothing more,
+with no stop token drawn; because its grammar became too costly to follow; because logits or memory
+failed."""
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,10 +44,28 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     max_tokens: int = 16
 
 
-class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
+class ThoughtLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """The prompt ends inside a thought, which has to end in time.
+
+    Attributes:
+        budget: The most tokens of thought, the tag that ends it not counted.
+        end_id: The token that ends a thought, and is forced when the budget is spent.
+        other_end_ids: Tokens that end it as well, when the model draws them.
+        pause_ids: Once most of the budget is spent, a thought that reaches one of these tokens is
+            ended there: at the end of a line rather than in the middle of a word.
+    """
+
+    budget: int
+    end_id: int
+    other_end_ids: tuple[int, ...] = ()
+    pause_ids: tuple[int, ...] = ()
+
+
+class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit", omit_defaults=True):
     """Continue `prompt`. `salt` keeps the prefix caches of different tenants apart.
 
-    Lower `priority` numbers are served first; equal ones in order of arrival.
+    Lower `priority` numbers are served first; equal ones in order of arrival. `grammar` is what the
+    answer may be, as `glimt.engine.grammar.build` writes it; `None` leaves it free.
     """
 
     id: int
@@ -52,6 +73,8 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit"):
     sampling: SamplingParams
     priority: int = 0
     salt: str = ""
+    grammar: str | None = None
+    thought: ThoughtLimit | None = None
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -104,7 +127,7 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
 
     `logprobs[i]` belongs to `tokens[i]`, `top[i]` holds (token id, logprob) pairs, most likely
     first; both are empty unless asked for. A stop token is the last of `tokens` when it ended the
-    sequence; `finish` is None while it goes on. Guesses of speculation that the step checked are
+    sequence (`finish` "stop"); `finish` is None while it goes on. Guesses of speculation that the step checked are
     counted as accepted (the drawn token was the guessed one) or rejected.
     """
 
@@ -126,13 +149,15 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """A request that will not be served, and why.
 
-    `code` is one of "invalid" (the client's mistake), "context_length", "overloaded".
+    `code` is one of "invalid" (the client's mistake), "context_length", "overloaded"; of the last,
+    `retry_after_s` is when to try again.
     """
 
     id: int
     code: Literal["invalid", "context_length", "overloaded"]
     message: str
     param: str | None = None
+    retry_after_s: float | None = None
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
