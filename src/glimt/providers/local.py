@@ -32,14 +32,16 @@ from glimt.engine.chat.template import ChatTemplate, Prompt
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.checkpoint import read_json
 from glimt.engine.config import GenerationDefaults
-from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
+from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams, ThoughtLimit
+from glimt.providers.binding import FREE, Binder, Binding, binds_text
 from glimt.providers.checks import check_request, num_characters
 from glimt.providers.sampling import choice_seed, sampling_params
 from glimt.providers.streams import TokenStreams
 
 READY_WAIT_S: Final = 30.0
 INLINE_CHARACTERS: Final = 16_000
-"""Longer conversations are rendered and encoded in a thread, so that other answers go on."""
+"""Longer conversations are rendered and encoded in a thread, so that other answers go on. So are
+those with tools or a format, whose grammar may take some 100 ms to write."""
 MAX_PREPARED_AT_ONCE: Final = 4
 """Threads that do so; more conversations wait for one, or a flood of them would starve answers."""
 LEAD_TOKENS: Final = 256
@@ -62,7 +64,14 @@ class TokenEngine(Protocol):
         ...
 
     def generate(
-        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        priority: int = 0,
+        salt: str = "",
+        grammar: str | None = None,
+        thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`; closing the iterator aborts."""
         ...
@@ -92,6 +101,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt: Prompt
     sampling: SamplingParams
+    binding: Binding
     rules: ReadingRules
     echo: str
     parsed: bool
@@ -122,6 +132,7 @@ class LocalProvider:
         self._defaults = defaults
         self._created = created
         self._clock = clock or SystemClock()
+        self._binder = Binder(tokenizer)
         self._closed = False
         self._threads = ThreadPoolExecutor(MAX_PREPARED_AT_ONCE, thread_name_prefix="glimt-prepare")
 
@@ -183,7 +194,7 @@ class LocalProvider:
         """
         start_s = self._clock.monotonic()
         info = await self._info()
-        if num_characters(request) > INLINE_CHARACTERS:
+        if binds_text(request) or num_characters(request) > INLINE_CHARACTERS:
             loop = asyncio.get_running_loop()
             plan = await loop.run_in_executor(self._threads, self._prepare, request, info)
         else:
@@ -257,6 +268,11 @@ class LocalProvider:
             room=context - num_prompt,
             warnings=warnings,
         )
+        binding = FREE
+        if prompt.thinking or binds_text(request):
+            binding = self._binder.bind(
+                request, prompt, max_tokens=params.max_tokens, warnings=warnings
+            )
         ends = frozenset({*self._defaults.stop_token_ids, *info.stop_token_ids})
         rules = ReadingRules(
             stops=request.sampling.stop,
@@ -269,6 +285,7 @@ class LocalProvider:
         return _Plan(
             prompt=prompt,
             sampling=params,
+            binding=binding,
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
@@ -311,6 +328,8 @@ class LocalProvider:
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
             priority=_PRIORITIES[service_class],
+            grammar=plan.binding.grammar,
+            thought=plan.binding.thought,
         )
 
     def _started(self, plan: _Plan, meter: "_Meter") -> Started:
