@@ -18,7 +18,6 @@ import numpy as np
 from glimt.engine.constraint import Constraint
 from glimt.engine.grammar.matcher import (
     Compiler,
-    GrammarError,
     MaskFiller,
     Masks,
     Matcher,
@@ -131,10 +130,9 @@ class Constraints:
                 error = compiled.exception()
                 if error is None:
                     sequence.constraint = Constraint(compiled.result(), sequence.thought)
-                elif isinstance(error, GrammarError):
-                    fault = str(error)
                 else:
-                    raise error
+                    # Whatever a grammar did to its compiler concerns its own request alone.
+                    fault = str(error) or type(error).__name__
             elif now > until:
                 fault = f"it took longer than {COMPILE_S:g} s to compile"
             else:
