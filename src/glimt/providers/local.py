@@ -24,7 +24,7 @@ from glimt.core.errors import (
 from glimt.core.events import Event, Finished, Started, TextDelta
 from glimt.core.ids import new_id
 from glimt.core.provider import ModelInfo
-from glimt.core.request import Request
+from glimt.core.request import Request, ServiceClass
 from glimt.core.usage import Timing, Usage
 from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
@@ -34,6 +34,8 @@ from glimt.engine.checkpoint import read_json
 from glimt.engine.config import GenerationDefaults
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
 from glimt.providers.checks import check_request, num_characters
+from glimt.providers.endings import late_warnings
+from glimt.providers.salts import cache_salt
 from glimt.providers.sampling import choice_seed, sampling_params
 from glimt.providers.streams import TokenStreams
 
@@ -76,7 +78,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     """What this provider calls its model, and how it lends it.
 
     `context_length` lowers the one of the checkpoint. Unless `allows_priority`, nobody's requests
-    overtake those of others.
+    overtake those of others; unless it `shares_cache`, nobody's prompts are reused for others.
     """
 
     id: str
@@ -85,6 +87,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     context_length: int | None = None
     allows_priority: bool = False
+    shares_cache: bool = False
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: ReadingRules
     echo: str
     parsed: bool
+    service_class: ServiceClass
     warnings: tuple[str, ...]
 
 
@@ -239,7 +243,8 @@ class LocalProvider:
 
     def _prepare(self, request: Request, info: EngineInfo) -> _Plan:
         warnings = check_request(request)
-        if request.service_class == "priority" and not self._model.allows_priority:
+        service_class = self._service_class(request)
+        if service_class != request.service_class:
             warnings.append("service_class was not honoured: this server answers in order")
         prompt = self._prompt(request, info.context_length)
         num_prompt, context = len(prompt.ids), info.context_length
@@ -272,6 +277,7 @@ class LocalProvider:
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
+            service_class=service_class,
             warnings=(*warnings, *prompt.warnings),
         )
 
@@ -303,15 +309,19 @@ class LocalProvider:
     def _generate(
         self, plan: _Plan, request: Request, choice: int
     ) -> AsyncIterator[Admitted | Output]:
-        service_class = request.service_class
-        if service_class == "priority" and not self._model.allows_priority:
-            service_class = "default"
         seed = choice_seed(plan.sampling.seed, choice)
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            priority=_PRIORITIES[service_class],
+            priority=_PRIORITIES[plan.service_class],
+            salt=cache_salt(request, shared=self._model.shares_cache),
         )
+
+    def _service_class(self, request: Request) -> ServiceClass:
+        """The one that is given."""
+        if request.service_class == "priority" and not self._model.allows_priority:
+            return "default"
+        return request.service_class
 
     def _started(self, plan: _Plan, meter: "_Meter") -> Started:
         return Started(
@@ -321,6 +331,7 @@ class LocalProvider:
             provider=self.name,
             prompt_tokens=len(plan.prompt.ids),
             cached_tokens=meter.cached_tokens,
+            service_class=plan.service_class,
             warnings=plan.warnings,
         )
 
@@ -369,4 +380,5 @@ class _Meter:
                 completion_s=now_s - first_s,
                 total_s=now_s - self._start_s,
             ),
+            warnings=late_warnings(readers, hidden=plan.rules.hide_thought),
         )
