@@ -150,6 +150,8 @@ REQUESTS = st.builds(
     service_class=st.sampled_from(["priority", "default", "flex"]),
     template_arguments=st.dictionaries(st.just("language"), TEXT, max_size=1),
     cache_key=st.none() | TEXT,
+    cache_salt=st.none() | SOME_TEXT,
+    deadline_s=st.none() | st.floats(0.001, 1e9),
     user=st.none() | TEXT,
     session=st.none() | TEXT,
     metadata=st.dictionaries(NAME, TEXT, max_size=2),

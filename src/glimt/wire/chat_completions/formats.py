@@ -128,7 +128,9 @@ class _Found:
 
     def add_kind(self, kind: str, value: Any, spelling: str) -> None:  # noqa: ANN401  see _KINDS
         self.add(_format(kind, value, spelling), spelling)
-        self._names["response_format"] = self._names[_CORE_PATHS[kind]] = spelling
+        self._names["response_format"] = spelling
+        if kind in _CORE_PATHS:
+            self._names[_CORE_PATHS[kind]] = spelling
 
 
 def _format(kind: str, value: Any, spelling: str) -> ResponseFormat:  # noqa: ANN401  see _KINDS
@@ -139,6 +141,8 @@ def _format(kind: str, value: Any, spelling: str) -> ResponseFormat:  # noqa: AN
             if isinstance(value, str):
                 value = decode_as(value.encode(), dict[str, Any], spelling)
             return JsonSchemaFormat(schema=value)
+        case "json_object":
+            return JsonObjectFormat()
         case "choice":
             return RegexFormat("|".join(_SPECIAL.sub(r"\\\g<0>", choice) for choice in value))
         case "regex":
@@ -158,7 +162,7 @@ def _structured_outputs(fields: Fields, found: _Found, warnings: list[str]) -> N
         if value is not None:
             found.add_kind(kind, value, f"structured_outputs.{kind}")
     if field.json_object:
-        found.add(JsonObjectFormat(), "structured_outputs.json_object")
+        found.add_kind("json_object", field.json_object, "structured_outputs.json_object")
 
 
 def _response_format(
