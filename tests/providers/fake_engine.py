@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from glimt.core.errors import GlimtError
 from glimt.engine.chat.tokenizer import Tokenizer
-from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
+from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams, ThoughtLimit
 
 
 @dataclass
@@ -17,6 +17,8 @@ class Submitted:
     sampling: SamplingParams
     priority: int
     salt: str
+    grammar: str | None = None
+    thought: ThoughtLimit | None = None
 
 
 @dataclass
@@ -70,11 +72,18 @@ class FakeEngine:
         self.closed = True
 
     async def generate(
-        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        priority: int = 0,
+        salt: str = "",
+        grammar: str | None = None,
+        thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         answer = self.answers[min(len(self.submitted), len(self.answers) - 1)]
         number = len(self.submitted)
-        self.submitted.append(Submitted(prompt, sampling, priority, salt))
+        self.submitted.append(Submitted(prompt, sampling, priority, salt, grammar, thought))
         self.num_open += 1
         self.most_open = max(self.most_open, self.num_open)
         whole = False

@@ -30,8 +30,8 @@ from glimt.core.events import (
 from glimt.core.parts import ImagePart, Message, TextPart
 from glimt.core.provider import Provider
 from glimt.core.request import (
-    JsonObjectFormat,
     JsonSchemaFormat,
+    RegexFormat,
     Request,
     Sampling,
     Thinking,
@@ -50,6 +50,7 @@ NANO = Path(__file__).parents[2] / "src/glimt/models/nano"
 HI = (Message(role="user", parts=(TextPart("hi"),)),)
 TOOL = Tool(name="now")
 MODEL = LocalModel(id="glimt/nano")
+LOOKAHEAD = RegexFormat("(?=a)b")
 DEEP: dict[str, object] = {}
 for _ in range(300):
     DEEP = {"type": "object", "properties": {"a": DEEP}}
@@ -471,8 +472,12 @@ async def test_prompt_too_long(make: Make):
         ({"messages": (), "prompt": (-1,)}, InvalidRequest, "prompt"),
         ({"num_choices": 0}, InvalidRequest, "num_choices"),
         ({"num_choices": 129}, InvalidRequest, "num_choices"),
-        ({"response_format": JsonObjectFormat()}, UnsupportedParameter, "response_format"),
-        ({"tool_choice": ToolChoice(mode="required")}, UnsupportedParameter, "tool_choice"),
+        (
+            {"response_format": RegexFormat("(?=a)b")},
+            UnsupportedParameter,
+            "response_format.pattern",
+        ),
+        ({"tool_choice": ToolChoice(mode="required")}, InvalidRequest, "tools"),
         ({"tool_choice": ToolChoice(names=("x",))}, InvalidRequest, "tool_choice"),
         ({"tools": (TOOL, TOOL)}, InvalidRequest, "tools[1]"),
         ({"tools": (TOOL, Tool(name="x", parameters=DEEP))}, InvalidRequest, "tools[1]"),
@@ -507,11 +512,11 @@ async def test_warnings(make: Make):
     provider, _ = make("</think>a<|user|>")
     found = await answer(
         provider,
-        thinking=Thinking(effort="high", budget_tokens=100),
-        tools=(msgspec.structs.replace(TOOL, strict=True),),
+        thinking=Thinking(budget_tokens=10_000),
+        tools=(msgspec.structs.replace(TOOL, parameters={"type": "objekt"}),),
         extensions={"top_a": 0.5},
     )
-    for name in ("thinking.effort 'high'", "thinking.budget_tokens", "tools[0].strict", "top_a"):
+    for name in ("thinking.budget_tokens", "tools[0].function.parameters", "top_a"):
         assert any(warning.startswith(name) for warning in found.started.warnings)
     assert len(found.started.warnings) == 4
 

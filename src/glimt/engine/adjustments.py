@@ -197,6 +197,9 @@ class Adjustments:
             if sequence.num_generated < sequence.sampling.min_tokens
         ]
         for row, sequence in self._guarded:
+            # Where a grammar lets nothing else come, forbidding the stop would leave no token.
+            if sequence.constraint is not None and sequence.constraint.settled:
+                continue
             logits[row].index_fill_(
                 0, self._table.named.stop_ids(sequence, self._device), -torch.inf
             )

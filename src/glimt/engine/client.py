@@ -42,6 +42,7 @@ from glimt.engine.messages import (
     Stats,
     Step,
     Submit,
+    ThoughtLimit,
 )
 from glimt.engine.stream import Stream
 from glimt.engine.transport import FrameError, check_socket_path, encode
@@ -133,6 +134,8 @@ class EngineClient:
         *,
         priority: int = 0,
         salt: str = "",
+        grammar: str | None = None,
+        thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`: `Admitted` once, then `Output`s until one has a `finish`.
 
@@ -147,7 +150,13 @@ class EngineClient:
         link = await self._ready_link()
         request_id = next(self._ids)
         submit = Submit(
-            id=request_id, prompt=prompt, sampling=sampling, priority=priority, salt=salt
+            id=request_id,
+            prompt=prompt,
+            sampling=sampling,
+            priority=priority,
+            salt=salt,
+            grammar=grammar,
+            thought=thought,
         )
         frame = _encode_submit(submit)
         stream = self._streams[request_id] = Stream()

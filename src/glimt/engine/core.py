@@ -8,12 +8,14 @@ the socket to the worker. Text, templates and stop strings are the gateway's.
 import contextlib
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
+from glimt.engine.constraints import Constraints, StepMasks
+from glimt.engine.grammar.matcher import Vocabulary
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.limits import find_sampling_fault
 from glimt.engine.messages import (
@@ -30,8 +32,11 @@ from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 from glimt.engine.speculation import Guesser, count_draft, join, pick_rows, wants_draft
 
-Report: TypeAlias = tuple[int, Admitted | Output]
+Report: TypeAlias = tuple[int, Admitted | Output | Refused]
 """What to tell, and the connection to tell it to."""
+
+GRAMMAR_PARAM: Final = "response_format"
+"""What a request names a grammar by; the gateway knows whether tools were meant."""
 
 
 class Runner(Protocol):
@@ -64,6 +69,7 @@ class EngineCore:
     Args:
         context_length: The model's limit; a pool that holds less lowers it.
         guesser: Asked after each step, unless the settings say "off".
+        vocabulary: What grammars are followed with; without one they are refused.
 
     Attributes:
         context_length: The most tokens of one sequence, prompt and answer together.
@@ -77,6 +83,7 @@ class EngineCore:
         context_length: int,
         clock: Clock | None = None,
         guesser: Guesser | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self._runner = runner
         self._guesser = guesser if settings.speculation != "off" else None
@@ -89,6 +96,9 @@ class EngineCore:
             max_speculating=settings.speculation_max_sequences if self._guesser else 0,
         )
         self._sampler = Sampler(runner.vocab_size, seed=settings.seed)
+        self._constraints = Constraints(
+            vocabulary, vocab_size=runner.vocab_size, max_sequences=settings.max_sequences
+        )
         self._max_waiting = settings.max_queue_requests
         self._max_running = settings.max_sequences
         self._sequences: dict[tuple[int, int], Sequence] = {}
@@ -113,9 +123,12 @@ class EngineCore:
             priority=submit.priority,
             salt=submit.salt,
             arrived_s=self._clock.monotonic(),
+            grammar=submit.grammar,
+            thought=submit.thought,
         )
         self._sequences[connection, submit.id] = sequence
-        self._scheduler.add(sequence)
+        if self._constraints.bind(sequence):
+            self._scheduler.add(sequence)
         return None
 
     def abort(self, connection: int, ids: Iterable[int] | None = None) -> None:
@@ -143,19 +156,23 @@ class EngineCore:
         without them. Whatever else the runner raises passes through; nothing is lost then, but
         the worker does not try again: it ends, because a device may be in any state.
         """
+        reports = self._queue_compiled()
         started_s = self._clock.monotonic()
         step = self._scheduler.schedule()
         if not step:
-            return []
+            self._constraints.idle()
+            return reports
+        drawing = [scheduled for scheduled in step if scheduled.draws]
+        masks = self._constraints.begin(drawing)
         try:
             logits = self._runner.forward(step)
         except OutOfMemoryError:
-            return self._give_up(step)
-        reports: list[Report] = self._report_admitted(step, started_s)
-        drawing = [scheduled for scheduled in step if scheduled.draws]
+            masks.settle()
+            return reports + self._give_up(step)
+        reports += self._report_admitted(step, started_s)
         self._scheduler.advance(step)
         if drawing:
-            outputs = self._draw(drawing, logits)
+            outputs = self._draw(drawing, logits, masks)
             reports += [
                 (scheduled.sequence.connection, output)
                 for scheduled, output in zip(drawing, outputs, strict=True)
@@ -171,7 +188,7 @@ class EngineCore:
         totals = self._totals
         return Stats(
             running=self._scheduler.num_running,
-            waiting=self._scheduler.num_waiting,
+            waiting=self._scheduler.num_waiting + self._constraints.num_pending,
             pages_total=self._pool.num_pages,
             pages_used=self._pool.num_used,
             pages_cached=self._pool.num_cached,
@@ -196,8 +213,22 @@ class EngineCore:
         """
         self._scheduler.check_integrity()
         num_known = self._scheduler.num_running + self._scheduler.num_waiting
+        num_known += self._constraints.num_pending
         assert num_known == len(self._sequences), "queues and table differ"
         assert self._sampler.remembered <= set(self._sequences.values()), "a draw's state is lost"
+
+    def _queue_compiled(self) -> list[Report]:
+        """Queue those whose grammar is ready; refuse those whose grammar is no good."""
+        refused: list[Report] = []
+        for sequence, fault in self._constraints.ready():
+            if fault is None:
+                self._scheduler.add(sequence)
+                continue
+            del self._sequences[sequence.connection, sequence.id]
+            message = f"The model cannot be held to this format: {fault}. Simplify it."
+            refusal = Refused(id=sequence.id, code="invalid", message=message, param=GRAMMAR_PARAM)
+            refused.append((sequence.connection, refusal))
+        return refused
 
     def _give_up(self, step: list[Scheduled]) -> list[Report]:
         """End what made the step too large: its prefills, or all of it if it has none."""
@@ -222,7 +253,7 @@ class EngineCore:
             reports.append((sequence.connection, admitted))
         return reports
 
-    def _draw(self, drawing: list[Scheduled], logits: Tensor) -> list[Output]:
+    def _draw(self, drawing: list[Scheduled], logits: Tensor, masks: StepMasks) -> list[Output]:
         """Draw for each, and once more where the draw agrees with the draft.
 
         The draft never decides what is drawn, only whether the logits behind it are of use. So
@@ -230,10 +261,11 @@ class EngineCore:
         """
         sequences = [scheduled.sequence for scheduled in drawing]
         if len(logits) == len(drawing):
-            return self._update_all(sequences, self._sampler.sample(sequences, logits))
+            drawn = self._sampler.sample(sequences, logits, mask=masks.first())
+            return self._update_all(sequences, drawn)
         ends = list(accumulate(scheduled.num_logits for scheduled in drawing))
         firsts = [end - s.num_logits for end, s in zip(ends, drawing, strict=True)]
-        drawn = self._sampler.sample(sequences, pick_rows(logits, firsts))
+        drawn = self._sampler.sample(sequences, pick_rows(logits, firsts), mask=masks.first())
         outputs = self._update_all(sequences, drawn)
         agreeing: list[int] = []
         for index, (scheduled, output) in enumerate(zip(drawing, outputs, strict=True)):
@@ -249,7 +281,7 @@ class EngineCore:
         if agreeing:
             sequences = [sequences[index] for index in agreeing]
             behind = pick_rows(logits, [ends[index] - 1 for index in agreeing])
-            drawn = self._sampler.sample(sequences, behind, again=True)
+            drawn = self._sampler.sample(sequences, behind, mask=masks.behind(agreeing), again=True)
             more = self._update_all(sequences, drawn)
             for index, output in zip(agreeing, more, strict=True):
                 outputs[index] = join(outputs[index], output)
@@ -266,7 +298,8 @@ class EngineCore:
         # What was drawn is to be told whatever becomes of the guesses.
         with contextlib.suppress(OutOfMemoryError):
             for sequence, draft in zip(wanted, guesser.guess(wanted), strict=True):
-                sequence.draft = draft
+                constraint = sequence.constraint
+                sequence.draft = draft if constraint is None else constraint.improve(draft)
 
     def _update_all(self, sequences: list[Sequence], drawn: Drawn) -> list[Output]:
         return [self._update(sequence, row, drawn) for row, sequence in enumerate(sequences)]
@@ -281,11 +314,9 @@ class EngineCore:
         sequence.tokens.append(token)
         sequence.draft = None
         self._totals.generated_tokens += 1
-        finish: EngineFinish | None = None
-        if token in sequence.stop_ids:
-            finish = "stop"
-        elif sequence.num_generated >= sequence.sampling.max_tokens:
-            finish = "length"
+        if sequence.constraint is not None:
+            sequence.constraint.accept(token)
+        finish = _finish_of(sequence, token)
         if finish is not None:
             self._totals.finished += 1
             self._remove(sequence)
@@ -295,6 +326,8 @@ class EngineCore:
 
     def _remove(self, sequence: Sequence, *, forget: bool = False) -> None:
         del self._sequences[sequence.connection, sequence.id]
+        if self._constraints.drop(sequence):
+            return
         self._scheduler.remove(sequence, forget=forget)
         self._sampler.forget(sequence)
 
@@ -311,9 +344,13 @@ class EngineCore:
                 "Shorten the prompt."
             )
             return Refused(id=submit.id, code="context_length", message=message)
+        if submit.grammar is not None and not self._constraints.follows_grammars:
+            message = "This model's tokenizer is of a kind that cannot be held to a format."
+            return Refused(id=submit.id, code="invalid", message=message, param=GRAMMAR_PARAM)
         num_idle = self._max_running - self._scheduler.num_running
-        if self._scheduler.num_waiting >= self._max_waiting + num_idle:
-            message = f"{self._scheduler.num_waiting} requests wait already. Try again later."
+        num_waiting = self._scheduler.num_waiting + self._constraints.num_pending
+        if num_waiting >= self._max_waiting + num_idle:
+            message = f"{num_waiting} requests wait already. Try again later."
             return Refused(id=submit.id, code="overloaded", message=message)
         return None
 
@@ -328,6 +365,18 @@ class EngineCore:
             wrong = next(token for token in submit.prompt if not 0 <= token < vocab_size)
             return "prompt", f"Token ids must be from 0 to {vocab_size - 1}: {wrong}"
         return find_sampling_fault(submit.sampling, vocab_size)
+
+
+def _finish_of(sequence: Sequence, token: int) -> EngineFinish | None:
+    """Why the sequence ends with this token, its last, if it does."""
+    constraint = sequence.constraint
+    if constraint is not None and constraint.failed:
+        return "grammar"
+    if token in sequence.stop_ids:
+        return "stop"
+    if constraint is not None and constraint.complete:
+        return "complete"
+    return "length" if sequence.num_generated >= sequence.sampling.max_tokens else None
 
 
 class _Totals(msgspec.Struct):

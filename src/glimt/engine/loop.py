@@ -64,7 +64,7 @@ class Core(Protocol):
         """Whether a step would do something."""
         ...
 
-    def step(self) -> list[tuple[int, Admitted | Output]]:
+    def step(self) -> list[tuple[int, Admitted | Output | Refused]]:
         """Compute one step: for each connection concerned, what to tell it."""
         ...
 
@@ -216,7 +216,7 @@ class Worker:
             return max(0.0, self._reported_s + IDLE_REPORT_S - time.monotonic())
         return None
 
-    def _dispatch(self, outputs: list[tuple[int, Admitted | Output]]) -> None:
+    def _dispatch(self, outputs: list[tuple[int, Admitted | Output | Refused]]) -> None:
         """Send what a step brought: one write, and at most one `Step`, for each connection."""
         messages: dict[int, list[FromWorker]] = {}
         steps: dict[int, list[Output]] = {}
@@ -228,6 +228,9 @@ class Worker:
                         self._live[connection].discard(output.id)
                 case Admitted():
                     messages.setdefault(connection, []).append(output)
+                case Refused():
+                    messages.setdefault(connection, []).append(output)
+                    self._live[connection].discard(output.id)
                 case _:
                     assert_never(output)
         for connection, step in steps.items():

@@ -127,8 +127,8 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
 
     `logprobs[i]` belongs to `tokens[i]`, `top[i]` holds (token id, logprob) pairs, most likely
     first; both are empty unless asked for. A stop token is the last of `tokens` when it ended the
-    sequence (`finish` "stop"); `finish` is None while it goes on. Guesses of speculation that the step checked are
-    counted as accepted (the drawn token was the guessed one) or rejected.
+    sequence (`finish` "stop"); `finish` is None while it goes on. Guesses of speculation that the
+    step checked are counted as accepted (the drawn token was the guessed one) or rejected.
     """
 
     id: int

@@ -7,7 +7,8 @@ sequence ends (core). For each row, in this order:
 2. Repetition penalty over prompt and drawn tokens, as in https://arxiv.org/abs/1909.05858: positive
    logits are divided by it, negative ones multiplied. Frequency and presence penalties over drawn
    tokens, as OpenAI defines them: count times the one, once the other, are subtracted.
-3. Stop tokens are impossible before `min_tokens`.
+3. Stop tokens are impossible before `min_tokens`, and so is what a grammar or a thought's limit
+   forbids.
 4. Temperature divides. 0 takes the most likely token, the lowest id among equals, and is done.
 5. `min_p` keeps tokens at least that fraction as likely as the most likely one, `top_k` the k most
    likely; then `top_p`, of what is left, the smallest set that reaches that share. Tokens as
@@ -32,6 +33,8 @@ import torch
 from torch import Tensor
 
 from glimt.engine.adjustments import Adjustments, PenaltyTable, Rows
+from glimt.engine.constraints import Bits
+from glimt.engine.masks import apply
 from glimt.engine.messages import SamplingParams
 from glimt.engine.sequence import Sequence
 
@@ -74,12 +77,20 @@ class Sampler:
         self._plans: list[_Plan | None] = [None, None]
 
     @torch.inference_mode()
-    def sample(self, sequences: list[Sequence], logits: Tensor, *, again: bool = False) -> Drawn:
+    def sample(
+        self,
+        sequences: list[Sequence],
+        logits: Tensor,
+        *,
+        mask: Bits | None = None,
+        again: bool = False,
+    ) -> Drawn:
         """Draw one token for each sequence.
 
         Args:
             sequences: The rows, in order.
             logits: float32 [len(sequences), vocab_size]; may be overwritten.
+            mask: What may be drawn, for the rows that are not free.
             again: This is the step's second draw, for other sequences than the first. It changes
                 no result, only what is remembered of the batch for the next step.
         """
@@ -87,10 +98,14 @@ class Sampler:
         if plan is None or plan.sequences != sequences:
             plan = self._plans[again] = self._make_plan(sequences, logits.device)
         if plan.is_plain:
+            if mask is not None:
+                apply(mask, logits)
             peaks, choices = logits.max(dim=-1)
             return Drawn(_ints(torch.where(peaks.isfinite(), choices, -1)))
         raw = None if plan.report is None else plan.report.of(logits).log_softmax(dim=-1)
         plan.adjustments.apply(logits)
+        if mask is not None:
+            apply(mask, logits)
         healthy = logits.amax(dim=-1).isfinite()
         tokens = [-1] * len(sequences)
         if plan.greedy is not None:

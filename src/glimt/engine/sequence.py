@@ -5,7 +5,8 @@ Knows nothing of batching (scheduler), of tensors (runner) or of the socket (wor
 
 from dataclasses import dataclass, field
 
-from glimt.engine.messages import SamplingParams
+from glimt.engine.constraint import Constraint
+from glimt.engine.messages import SamplingParams, ThoughtLimit
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -25,6 +26,9 @@ class Sequence:
         arrived_s: Monotonic time of arrival.
         arrival: Its number in order of arrival, which breaks ties of priority.
         draft: A guess at the token after the last one, if somebody made one.
+        grammar: What the answer may be; `None` leaves it free.
+        thought: How long the thought may be that it begins with; `None` sets no limit.
+        constraint: What the next token may be, once the grammar is compiled; `None` leaves it free.
     """
 
     connection: int
@@ -43,6 +47,9 @@ class Sequence:
     pages: list[int] = field(default_factory=list[int])
     page_hashes: list[bytes] = field(default_factory=list[bytes])
     draft: int | None = None
+    grammar: str | None = None
+    thought: ThoughtLimit | None = None
+    constraint: Constraint | None = None
 
     def __post_init__(self) -> None:
         self.stop_ids = frozenset(self.sampling.stop_token_ids)

@@ -25,6 +25,7 @@ from structlog.typing import FilteringBoundLogger
 
 from glimt.core.errors import GlimtError
 from glimt.engine.checkpoint import CheckpointError
+from glimt.engine.grammar.matcher import GrammarError, Vocabulary
 from glimt.engine.loop import (
     EXIT_CANNOT_LOAD,
     EXIT_CRASHED,
@@ -33,6 +34,7 @@ from glimt.engine.loop import (
     ProgressReport,
     Worker,
 )
+from glimt.engine.messages import EngineInfo
 from glimt.engine.settings import EngineSettings
 from glimt.engine.transport import listen
 
@@ -57,13 +59,26 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         threads = max(1, min(torch.get_num_threads(), num_processors() - 1))
         settings = msgspec.structs.replace(settings, threads=threads)
     runner = Runner.load(settings, model_path, report)
+    info = runner.info()
     core = EngineCore(
         runner,
         settings,
         context_length=runner.config.context_length,
         guesser=runner if runner.should_guess else None,
+        vocabulary=_load_vocabulary(model_path, info),
     )
-    return Loaded(core, runner.info())
+    return Loaded(core, info)
+
+
+def _load_vocabulary(model_path: Path, info: EngineInfo) -> Vocabulary | None:
+    """What grammars need; without it answers are free, and requests for formats are refused."""
+    try:
+        return Vocabulary.load(
+            model_path, vocab_size=info.vocab_size, stop_tokens=info.stop_token_ids
+        )
+    except (GrammarError, OSError) as error:
+        structlog.get_logger().warning("worker.no_grammars", reason=str(error))
+        return None
 
 
 def num_processors() -> int:

@@ -6,7 +6,7 @@ Ranges of sampling fields are `glimt.providers.sampling`'s concern, messages the
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_CHOICES
-from glimt.core.request import JsonSchemaFormat, Request, TextFormat
+from glimt.core.request import JsonSchemaFormat, Request
 from glimt.engine.chat.depth import refuse_deep, weigh
 
 
@@ -31,16 +31,6 @@ def check_request(request: Request) -> list[str]:
             f"the number of choices must be from 1 to {MAX_CHOICES}", param="num_choices"
         )
     _refuse_deep_values(request)
-    if not isinstance(request.response_format, TextFormat):
-        raise UnsupportedParameter(
-            "this model cannot be held to a format yet; ask for it in the prompt instead",
-            param="response_format",
-        )
-    if request.tool_choice.mode == "required":
-        raise UnsupportedParameter(
-            "this model cannot be forced to call a tool yet; use tool_choice auto or none",
-            param="tool_choice",
-        )
     if request.suffix:
         raise UnsupportedParameter("this model cannot fill in before a suffix", param="suffix")
     if request.echo and request.messages:
@@ -56,7 +46,7 @@ def check_request(request: Request) -> list[str]:
             raise InvalidRequest(
                 f"two tools are called {name!r}; give each its own name", param=f"tools[{index}]"
             )
-    return _warnings(request)
+    return [f"{name} was not honoured: unknown here" for name in request.extensions]
 
 
 def _refuse_deep_values(request: Request) -> None:
@@ -67,21 +57,3 @@ def _refuse_deep_values(request: Request) -> None:
         refuse_deep(value, f"template_arguments.{name}")
     if isinstance(request.response_format, JsonSchemaFormat):
         refuse_deep(request.response_format.schema, "response_format")
-
-
-def _warnings(request: Request) -> list[str]:
-    warnings: list[str] = []
-    thinking = request.thinking
-    if thinking.effort is not None and thinking.effort != "none":
-        warnings.append(
-            f"thinking.effort {thinking.effort!r} was not honoured: this model thinks or does not"
-        )
-    if thinking.budget_tokens is not None:
-        warnings.append("thinking.budget_tokens was not honoured: thoughts cannot be limited yet")
-    warnings.extend(
-        f"tools[{index}].strict was not honoured: arguments are not held to their schema yet"
-        for index, tool in enumerate(request.tools)
-        if tool.strict
-    )
-    warnings.extend(f"{name} was not honoured: unknown here" for name in request.extensions)
-    return warnings

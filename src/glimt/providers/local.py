@@ -7,7 +7,7 @@ worker process but that it streams tokens.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,27 +21,28 @@ from glimt.core.errors import (
     InvalidRequest,
     Unavailable,
 )
-from glimt.core.events import Event, Finished, Started, TextDelta
+from glimt.core.events import Event, Started, TextDelta
 from glimt.core.ids import new_id
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request, ServiceClass
-from glimt.core.usage import Timing, Usage
 from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
 from glimt.engine.chat.template import ChatTemplate, Prompt
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.checkpoint import read_json
 from glimt.engine.config import GenerationDefaults
-from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
+from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams, ThoughtLimit
+from glimt.providers.binding import FREE, Binder, Binding, binds_text
 from glimt.providers.checks import check_request, num_characters
-from glimt.providers.endings import late_warnings
+from glimt.providers.endings import AnswerMeter
 from glimt.providers.salts import cache_salt
 from glimt.providers.sampling import choice_seed, sampling_params
 from glimt.providers.streams import TokenStreams
 
 READY_WAIT_S: Final = 30.0
 INLINE_CHARACTERS: Final = 16_000
-"""Longer conversations are rendered and encoded in a thread, so that other answers go on."""
+"""Longer conversations are rendered and encoded in a thread, so that other answers go on. So are
+those with tools or a format, whose grammar may take some 100 ms to write."""
 MAX_PREPARED_AT_ONCE: Final = 4
 """Threads that do so; more conversations wait for one, or a flood of them would starve answers."""
 LEAD_TOKENS: Final = 256
@@ -64,7 +65,14 @@ class TokenEngine(Protocol):
         ...
 
     def generate(
-        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        priority: int = 0,
+        salt: str = "",
+        grammar: str | None = None,
+        thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`; closing the iterator aborts."""
         ...
@@ -95,6 +103,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt: Prompt
     sampling: SamplingParams
+    binding: Binding
     rules: ReadingRules
     echo: str
     parsed: bool
@@ -126,6 +135,7 @@ class LocalProvider:
         self._defaults = defaults
         self._created = created
         self._clock = clock or SystemClock()
+        self._binder = Binder(tokenizer)
         self._closed = False
         self._threads = ThreadPoolExecutor(MAX_PREPARED_AT_ONCE, thread_name_prefix="glimt-prepare")
 
@@ -187,7 +197,7 @@ class LocalProvider:
         """
         start_s = self._clock.monotonic()
         info = await self._info()
-        if num_characters(request) > INLINE_CHARACTERS:
+        if binds_text(request) or num_characters(request) > INLINE_CHARACTERS:
             loop = asyncio.get_running_loop()
             plan = await loop.run_in_executor(self._threads, self._prepare, request, info)
         else:
@@ -198,7 +208,7 @@ class LocalProvider:
             at_once=max(1, info.max_sequences // SHARE_OF_A_REQUEST),
             lead=len(plan.prompt.ids) >= LEAD_TOKENS,
         )
-        meter = _Meter(self._clock, start_s)
+        meter = AnswerMeter(self._clock, start_s)
         started = False
         try:
             while (item := await streams.next()) is not None:
@@ -220,7 +230,9 @@ class LocalProvider:
             await streams.close()
         if not all(reader.finished for reader in readers):
             raise InternalError("the engine ended an answer without saying so")
-        yield meter.finished(plan, readers)
+        yield meter.finished(
+            readers, num_prompt=len(plan.prompt.ids), hidden=plan.rules.hide_thought
+        )
 
     async def close(self) -> None:
         """Take no more requests and close the engine; running answers end with its error."""
@@ -262,6 +274,11 @@ class LocalProvider:
             room=context - num_prompt,
             warnings=warnings,
         )
+        binding = FREE
+        if prompt.thinking or binds_text(request):
+            binding = self._binder.bind(
+                request, prompt, max_tokens=params.max_tokens, warnings=warnings
+            )
         ends = frozenset({*self._defaults.stop_token_ids, *info.stop_token_ids})
         rules = ReadingRules(
             stops=request.sampling.stop,
@@ -274,6 +291,7 @@ class LocalProvider:
         return _Plan(
             prompt=prompt,
             sampling=params,
+            binding=binding,
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
@@ -315,6 +333,8 @@ class LocalProvider:
             msgspec.structs.replace(plan.sampling, seed=seed),
             priority=_PRIORITIES[plan.service_class],
             salt=cache_salt(request, shared=self._model.shares_cache),
+            grammar=plan.binding.grammar,
+            thought=plan.binding.thought,
         )
 
     def _service_class(self, request: Request) -> ServiceClass:
@@ -323,7 +343,7 @@ class LocalProvider:
             return "default"
         return request.service_class
 
-    def _started(self, plan: _Plan, meter: "_Meter") -> Started:
+    def _started(self, plan: _Plan, meter: AnswerMeter) -> Started:
         return Started(
             id=new_id("glimt-"),
             model=self._model.id,
@@ -333,52 +353,4 @@ class LocalProvider:
             cached_tokens=meter.cached_tokens,
             service_class=plan.service_class,
             warnings=plan.warnings,
-        )
-
-
-class _Meter:
-    """Counts one answer. Times are measured here, but for the queue's, which the engine knows."""
-
-    def __init__(self, clock: Clock, start_s: float) -> None:
-        self._clock = clock
-        self._start_s = start_s
-        self._first_s: float | None = None
-        self._queue_s = 0.0
-        self._accepted_drafts = 0
-        self._rejected_drafts = 0
-        self.cached_tokens: int | None = None
-
-    def admitted(self, message: Admitted) -> None:
-        """The first choice to leave the queue stands for all: the others find its prompt cached."""
-        if self.cached_tokens is None:
-            self.cached_tokens = message.cached_tokens
-            self._queue_s = message.queue_s
-
-    def output(self, message: Output) -> None:
-        """Tokens arrived."""
-        self._accepted_drafts += message.accepted_drafts
-        self._rejected_drafts += message.rejected_drafts
-        if self._first_s is None:
-            self._first_s = self._clock.monotonic()
-
-    def finished(self, plan: _Plan, readers: Sequence[ChoiceReader]) -> Finished:
-        """The bill."""
-        now_s = self._clock.monotonic()
-        first_s = self._first_s if self._first_s is not None else now_s
-        return Finished(
-            usage=Usage(
-                prompt_tokens=len(plan.prompt.ids),
-                cached_tokens=self.cached_tokens or 0,
-                completion_tokens=sum(reader.num_tokens for reader in readers),
-                reasoning_tokens=sum(reader.num_thought_tokens for reader in readers),
-                accepted_draft_tokens=self._accepted_drafts,
-                rejected_draft_tokens=self._rejected_drafts,
-            ),
-            timing=Timing(
-                queue_s=self._queue_s,
-                prompt_s=max(0.0, first_s - self._start_s - self._queue_s),
-                completion_s=now_s - first_s,
-                total_s=now_s - self._start_s,
-            ),
-            warnings=late_warnings(readers, hidden=plan.rules.hide_thought),
         )

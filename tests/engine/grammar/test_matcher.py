@@ -135,20 +135,19 @@ def test_compiled_once(model: RandomModel):
 
 
 def test_batch(model: RandomModel, compiler: Compiler):
-    """A batch in the background gives each row what the matcher alone would."""
-    filler = MaskFiller(model.vocabulary, max_rows=8, threads=2)
+    """A batch gives each row what the matcher alone would."""
+    filler = MaskFiller(model.vocabulary, threads=2)
     matchers = [compiler.compile(f'start: "{text}" /[0-9]+/') for text in ("a", "b", "", "q", "zz")]
     assert matchers[2].accept(model.tokenizer.encode("7")[0])
     ended = compiler.compile('start: "a"')
     ended.accept_all(model.tokenizer.encode("a"))
     rows = [matchers[0], None, *matchers[1:], ended]
-    masks = filler.start(rows).result()
-    assert masks.shape == (7, num_words(model.vocab_size))
+    masks = np.zeros((7, num_words(model.vocab_size)), np.int32)
+    filler.fill(rows, masks)
     for mask, matcher in zip(masks, rows, strict=True):
         bits = np.unpackbits(mask.copy().view(np.uint8), bitorder="little")[: model.vocab_size]
         expected = set(range(model.vocab_size)) if matcher is None else _row(matcher, model)
         assert set(np.nonzero(bits)[0].tolist()) == expected
-    filler.close()
 
 
 def test_padded_vocabulary(model: RandomModel):

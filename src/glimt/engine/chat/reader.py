@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from glimt.core.errors import InternalError
+from glimt.core.errors import InternalError, InvalidRequest
 from glimt.core.events import (
     ChoiceFinished,
     Event,
@@ -91,7 +91,15 @@ class ChoiceReader:
 
         Raises:
             InternalError: The engine failed on this sequence.
+            InvalidRequest: The format that was asked for became too costly to follow.
         """
+        if output.finish == "grammar":
+            raise InvalidRequest(
+                "response_format became too costly to follow in the middle of the answer; make "
+                "the schema or the grammar simpler",
+                param="response_format",
+                code="format_too_complex",
+            )
         if output.finish == "error":
             raise InternalError("the engine failed while it wrote this answer")
         last = len(output.tokens) - 1
@@ -197,7 +205,9 @@ class ChoiceReader:
 
     def _end(self, output: Output) -> None:
         last = output.tokens[-1] if output.tokens else None
-        natural = output.finish == "stop" and last in self._rules.end_tokens
+        natural = output.finish == "complete" or (
+            output.finish == "stop" and last in self._rules.end_tokens
+        )
         tail = [p for piece in self._detokenizer.flush() for p in self._pieces(piece)]
         self._push([*tail, *(self._scanner.flush() if self._scanner is not None else ())])
         if self._parser is not None:

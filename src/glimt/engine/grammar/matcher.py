@@ -9,7 +9,7 @@ which torch can view. Knows nothing of requests (`build`) or of sampling.
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import llguidance
@@ -165,6 +165,12 @@ class Matcher:
             self._inner.rollback(count - stops)
             self._error = ""
 
+    def allows(self, token: int) -> bool:
+        """Whether a token may come next; cheaper than a mask."""
+        if token in self._vocabulary.stop_tokens:
+            return self.accepting
+        return not self.settled and self._inner.validate_tokens([token]) == 1
+
     def forced(self) -> list[int]:
         """Tokens that must come next, as the tokenizer would spell them; empty at a real choice."""
         return [] if self.settled else self._inner.compute_ff_tokens()
@@ -244,26 +250,24 @@ class Compiler:
 
 
 class MaskFiller:
-    """Fills the rows of a batch in parallel, in the background.
+    """Fills the rows of a batch in parallel.
 
     Args:
         vocabulary: The model's tokens.
-        max_rows: The largest batch.
         threads: CPU threads for it; `None` lets llguidance choose.
     """
 
-    def __init__(
-        self, vocabulary: Vocabulary, *, max_rows: int, threads: int | None = None
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, *, threads: int | None = None) -> None:
         self._vocabulary = vocabulary
-        self.masks: Masks = np.full((max_rows, num_words(vocabulary.vocab_size)), -1, np.int32)
-        """The rows, valid once the future of `start` is done and until the next `start`."""
         self._executor = llguidance.LLExecutor(threads)
-        self._background = ThreadPoolExecutor(1, thread_name_prefix="masks")
 
-    def fill(self, rows: Sequence[Matcher | None]) -> Masks:
-        """Fill a row for each matcher; `None` allows everything. Look at `error` afterwards."""
-        masks = self.masks[: len(rows)]
+    def fill(self, rows: Sequence[Matcher | None], masks: Masks) -> None:
+        """Fill a row for each matcher; `None` allows everything. Look at `error` afterwards.
+
+        Args:
+            rows: One for each row of `masks`.
+            masks: int32 [rows, `num_words(vocab_size)`], rows contiguous; overwritten.
+        """
         waiting: list[tuple[llguidance.LLMatcher, int]] = []
         for position, matcher in enumerate(rows):
             if matcher is None:
@@ -281,12 +285,3 @@ class MaskFiller:
         for position, matcher in enumerate(rows):
             if matcher is not None and matcher.settled:
                 masks[position] = self._vocabulary.only_stops
-        return masks
-
-    def start(self, rows: Sequence[Matcher | None]) -> "Future[Masks]":
-        """The same in the background. Leave the matchers alone until it is done."""
-        return self._background.submit(self.fill, tuple(rows))
-
-    def close(self) -> None:
-        """Let go of the thread."""
-        self._background.shutdown(wait=False)
