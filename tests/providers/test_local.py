@@ -518,7 +518,7 @@ async def test_warnings(make: Make):
     )
     for name in ("thinking.budget_tokens", "tools[0].function.parameters", "top_a"):
         assert any(warning.startswith(name) for warning in found.started.warnings)
-    assert len(found.started.warnings) == 4
+    assert len(found.started.warnings) == 3
 
 
 async def test_waiting_for_the_engine(make: Make, monkeypatch: pytest.MonkeyPatch):
