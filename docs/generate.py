@@ -216,6 +216,14 @@ _HTTP = """\
 
 With `api_keys` set, everything but `/`, `/health` and `/ready` wants `Authorization: Bearer KEY`, or `x-api-key: KEY`.
 
+## Headers of a request
+
+| header | |
+|---|---|
+| `authorization`, `x-api-key` | the key, where there are keys |
+| `x-request-id` | a name for the request, up to 128 of `A-Z a-z 0-9 . _ : -` |
+| `x-glimt-deadline-s` | after so many seconds nobody needs the answer any more; the same as `deadline_s` in the body |
+
 ## Headers of an answer
 
 | header | |
@@ -224,6 +232,19 @@ With `api_keys` set, everything but `/`, `/health` and `/ready` wants `Authoriza
 | `x-glimt-model` | which model answered, never the alias that was asked for |
 | `x-glimt-warnings` | what was understood but not honoured, and a model that stands in for the one asked for |
 | `retry-after` | with an error that may pass, when to try again, in seconds |
+
+## Beyond OpenAI's answer
+
+In a whole answer, and in the last chunk of a stream, beside `usage`:
+
+| member | |
+|---|---|
+| `service_tier` | the class that was given, which may be less than was asked for; a stream's first chunk has it too |
+| `time_info` | Cerebras's: `queue_time`, `prompt_time`, `completion_time`, `total_time` in seconds, and `created` |
+| `glimt.warnings` | all warnings: those of the header, and those that only the end could tell; left out when there are none |
+
+`usage.completion_tokens_details` has `accepted_prediction_tokens` and `rejected_prediction_tokens`: the guesses of speculation.
+Accepted ones are tokens of the answer, rejected ones are no part of `completion_tokens`.
 
 ## Errors
 

@@ -34,6 +34,27 @@ def test_keys(serve, http, headers, status):
         assert http.get(served.url + "/v1/models").status_code == 401
 
 
+def test_tenants(serve, http):
+    """A key is known below by a name that tells two keys apart, stays, and is not the key."""
+    provider = ScriptedProvider(say("a"))
+    served = serve(provider, api_keys=("key-one", "key-two"))
+    asked = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+    for headers in (
+        {"authorization": "Bearer key-one"},
+        {"x-api-key": "key-two"},
+        {"x-api-key": "key-one"},
+    ):
+        path = served.url + "/v1/chat/completions"
+        assert http.post(path, json=asked, headers=headers).status_code == 200
+    one, two, again = [request.tenant for request in provider.requests]
+    assert one == again != two
+    assert one
+    assert "key" not in one
+    open_provider = ScriptedProvider(say("a"))
+    http.post(serve(open_provider).url + "/v1/chat/completions", json=asked)
+    assert open_provider.requests[0].tenant == ""
+
+
 def test_watchers_need_no_key(serve, http):
     """Liveness, readiness and the landing page are open."""
     served = serve(ScriptedProvider(say("a")), api_keys=("key",))

@@ -13,7 +13,7 @@ from glimt.api.settings import HttpSettings
 from glimt.core.errors import EngineDied, Overloaded, Unavailable
 from glimt.core.events import Finished, Started, TextDelta
 from glimt.core.parts import ToolCallPart
-from glimt.core.usage import Usage
+from glimt.core.usage import Timing, Usage
 from glimt.gateway.readiness import Report
 from glimt.providers.scripted import Pause, ScriptedProvider, say
 from tests.api.waiting import eventually
@@ -198,6 +198,97 @@ def test_keepalive_then_error(serve):
     )
     with openai(served.url) as client, pytest.raises(APIError, match="no room"):
         list(client.chat.completions.create(**ASK, stream=True))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "max_answer_s", "expected"),
+    [
+        ({}, {}, None, None),
+        ({"deadline_s": 5}, {}, None, 5),
+        ({}, {"x-glimt-deadline-s": "2.5"}, None, 2.5),
+        ({"deadline_s": 5}, {"x-glimt-deadline-s": "2.5"}, None, 2.5),
+        ({"deadline_s": 5}, {"x-glimt-deadline-s": "2.5"}, 1.5, 1.5),
+        ({"deadline_s": 5}, {}, 60, 5),
+        ({}, {}, 60, 60),
+    ],
+)
+def test_deadlines(serve, http, body, headers, max_answer_s, expected):
+    """The smallest of the body's, the header's and the server's counts."""
+    provider = ScriptedProvider(say("a"))
+    served = serve(provider, settings=HttpSettings(max_answer_s=max_answer_s))
+    assert http.post(served.url + CHAT, json={**ASK, **body}, headers=headers).status_code == 200
+    assert provider.requests[0].deadline_s == expected
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "nan", "inf", "soon", "", "1e999"])
+def test_deadlines_that_are_none(serve, http, given):
+    """A deadline in the header that makes no sense is an error with the header's name."""
+    provider = ScriptedProvider(say("a"))
+    headers = {"x-glimt-deadline-s": given}
+    refused = http.post(serve(provider).url + CHAT, json=ASK, headers=headers)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "x-glimt-deadline-s"
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("said", [0, 2])
+def test_late_answers(serve, stream, said):
+    """An answer that is not there in time is a 504, or ends its stream with the error."""
+    provider = ScriptedProvider([*say("a")[:said], Pause(FOREVER)])
+    served = serve(provider)
+    fields = {**ASK, "stream": stream, "extra_body": {"deadline_s": 0.2}}
+    with openai(served.url) as client, pytest.raises(APIError, match=r"within 0\.2 s") as caught:
+        list(client.chat.completions.create(**fields))
+    assert caught.value.code == "deadline_exceeded"
+    if not (stream and said):
+        assert caught.value.status_code == 504
+    assert provider.endings == ["closed"]
+
+
+@pytest.mark.parametrize("path", ["chat", "completions"])
+def test_late_warnings(serve, path):
+    """A warning of the end is in the header of a whole answer, and in the body of either kind."""
+    *events, finished = say("a")
+    late = ("sampling.max_tokens was spent on thought alone",)
+    script = [*events, msgspec.structs.replace(finished, warnings=late)]
+    served = serve(ScriptedProvider(script))
+    fields = {"model": "scripted", "max_tokens": 5, "extra_body": {"frobnicate": 1}}
+    with openai(served.url) as client:
+        if path == "chat":
+            api = client.chat.completions
+            fields |= {"messages": ASK["messages"], "store": True}
+        else:
+            api = client.completions
+            fields |= {"prompt": "hi", "suffix": None}
+        response = api.with_raw_response.create(**fields)
+        in_header = json.loads(response.headers["x-glimt-warnings"])
+        assert in_header[-1] == "max_tokens was spent on thought alone"
+        assert response.parse().glimt["warnings"] == in_header
+        *others, last = list(api.create(**fields, stream=True))
+    assert last.glimt["warnings"] == in_header
+    assert all(not hasattr(chunk, "glimt") for chunk in others)
+
+
+def test_extra_fields_are_no_trouble(serve):
+    """The official client's helpers keep what an answer has beyond OpenAI's."""
+    *events, finished = say(
+        "a",
+        started=Started(
+            id="1", model="scripted", created=7, provider="s", service_class="flex", warnings=("w",)
+        ),
+    )
+    timing = Timing(queue_s=0.5, prompt_s=1.0, completion_s=2.0, total_s=3.5)
+    served = serve(ScriptedProvider([*events, msgspec.structs.replace(finished, timing=timing)]))
+    with openai(served.url) as client:
+        whole = client.chat.completions.create(**ASK)
+        with client.chat.completions.stream(**ASK) as stream:
+            final = stream.get_final_completion()
+    assert (whole.service_tier, final.service_tier) == ("flex", "flex")
+    assert whole.time_info["queue_time"] == 0.5
+    assert whole.time_info["created"] == 7.0
+    assert whole.glimt["warnings"] == ["w"]
+    assert final.choices[0].message.content == "a"
 
 
 def test_slow_readers_slow_the_work(serve):

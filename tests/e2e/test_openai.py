@@ -6,6 +6,7 @@ import time
 import httpx2 as httpx
 import pytest
 from openai import (
+    APIError,
     APIStatusError,
     BadRequestError,
     NotFoundError,
@@ -262,6 +263,44 @@ def test_leaving_frees_the_engine(server: str, client: OpenAI):
         assert time.monotonic() < deadline_s
     assert numbers["glimt_engine_running"] == 0
     assert numbers["glimt_engine_pages_used"] == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_frees_the_engine(server: str, client: OpenAI, stream: bool):
+    """An answer that is not there in time is an error, and the engine is done with it."""
+    before = engine_numbers(server)["glimt_engine_aborted_total"]
+    extra = {"ignore_eos": True, "thinking": {"type": "disabled"}, "deadline_s": 0.3}
+    with pytest.raises(APIError, match=r"within 0\.3 s") as caught:
+        list(ask(client, stream=stream, max_tokens=5000, extra_body=extra))
+    assert caught.value.code == "deadline_exceeded"
+    numbers = engine_numbers(server)
+    assert numbers["glimt_engine_aborted_total"] == before + 1
+    assert numbers["glimt_engine_running"] == 0
+    assert numbers["glimt_engine_pages_used"] == 0
+
+
+def test_the_end_of_an_answer(client: OpenAI):
+    """An answer says where its time went, which class it had, and that thought took all of it."""
+    whole = ask(client, max_tokens=3, extra_body={"thinking": {"type": "enabled"}})
+    chunks = list(
+        ask(
+            client,
+            max_completion_tokens=3,
+            max_tokens=None,
+            stream=True,
+            extra_body={"thinking": {"type": "enabled"}, "include_reasoning": False},
+        )
+    )
+    for end, field, words in (
+        (whole, "max_tokens", "on thought alone"),
+        (chunks[-1], "max_completion_tokens", "a thought that is hidden"),
+    ):
+        assert end.service_tier == "default"
+        times = end.time_info
+        assert times["total_time"] >= times["prompt_time"] + times["completion_time"] > 0
+        (warning,) = end.glimt["warnings"]
+        assert warning.startswith(f"{field} was spent")
+        assert words in warning
 
 
 def test_models(client: OpenAI):

@@ -127,6 +127,21 @@ def test_use_keeps_a_page_from_being_taken():
     assert not pool.match(make_sequence([2] * 5))
 
 
+def test_evictions_are_counted():
+    """A cached page that makes room counts once; free pages and forgotten ones do not."""
+    pool = PagePool(4, page_size=PAGE)
+    for start, expected in ((0, 0), (100, 0), (200, 2), (300, 4)):
+        sequence = make_sequence(range(start, start + 2 * PAGE))
+        compute(pool, sequence)
+        release(pool, sequence)
+        assert pool.num_evicted == expected
+    assert pool.num_cached == 4
+    sequence = make_sequence(range(300, 300 + 2 * PAGE))
+    compute(pool, sequence)
+    release(pool, sequence, forget=True)
+    assert pool.num_evicted == 5
+
+
 def test_matched_idle_pages_count_as_taken():
     """`can_allocate` does not promise a cached page twice."""
     pool = PagePool(3, page_size=PAGE)

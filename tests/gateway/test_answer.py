@@ -11,6 +11,7 @@ from glimt.core.events import Event, Finished, Started, TextDelta
 from glimt.core.parts import ToolCallPart
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
+from glimt.core.usage import Timing
 from glimt.gateway.answer import Gateway
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
@@ -155,6 +156,38 @@ async def test_several_requests_are_numbered_through():
     assert sum(isinstance(event, Started) for event in events) == 1
     assert isinstance(events[-1], Finished)
     assert events[-1].usage.prompt_tokens == 30
+
+
+async def test_several_requests_warn_together():
+    """What each of several answers warned about is said once, at the start or at the end."""
+
+    def script(request: Request):
+        started = Started(
+            id="1",
+            model="scripted",
+            created=1,
+            provider="s",
+            warnings=("all", f"early {request.prompt}"),
+        )
+        *events, finished = say("x", started=started)
+        assert isinstance(finished, Finished)
+        timing = Timing(total_s=len(str(request.prompt)))
+        late = ("late", f"late {request.prompt}")
+        return [*events, Finished(usage=finished.usage, timing=timing, warnings=late)]
+
+    built, _ = gateway(ScriptedProvider(write=script))
+    requests = [Request(model="scripted", prompt=name) for name in ("a", "bbb", "cc")]
+    started, *_, finished = await read(built.answer_all(requests))
+    assert isinstance(started, Started)
+    assert isinstance(finished, Finished)
+    assert finished.timing == Timing(total_s=3)
+    said = {*started.warnings, *finished.warnings}
+    assert said == {
+        "all",
+        "late",
+        *(f"{when} {r.prompt}" for when in ("early", "late") for r in requests),
+    }
+    assert len(finished.warnings) == len(set(finished.warnings))
 
 
 async def test_merged_reads_all_and_stops_at_the_first_failure():

@@ -170,6 +170,56 @@ async def test_hidden_thought(make: Make):
     assert found.usage.reasoning_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "spent on thought alone: 4 tokens"),
+        ({"thinking": Thinking(hidden=True)}, "spent on a thought that is hidden: 4 tokens"),
+        ({"num_choices": 2}, "spent on thought alone in 2 of 2 choices"),
+    ],
+)
+async def test_nothing_but_thought(make: Make, fields: dict[str, Any], words: str):
+    """An answer that was cut off before it began says so, and more plainly where nothing shows."""
+    provider, _ = make("a b c d e f g")
+    found = await answer(provider, sampling=Sampling(max_tokens=4), **fields)
+    assert found.choices[0].reason == "length"
+    (warning,) = found.warnings
+    assert warning.startswith("sampling.max_tokens was ")
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("a</think>b c d e f g", {"sampling": Sampling(max_tokens=5)}),
+        (
+            "a b c d e f g",
+            {"sampling": Sampling(max_tokens=4), "thinking": Thinking(enabled=False)},
+        ),
+        ("a b c d e f g", {"sampling": Sampling(max_tokens=4), "messages": (), "prompt": "a"}),
+        ("a b<|user|>", {}),
+    ],
+)
+async def test_no_late_warning(make: Make, text: str, fields: dict[str, Any]):
+    """An answer that has begun, or ended by itself, needs no such word."""
+    provider, _ = make(text)
+    assert (await answer(provider, **fields)).warnings == ()
+
+
+async def test_whose_prefixes(make: Make):
+    """The engine's salt is the tenant's; a model that shares its cache has none for all of them."""
+    provider, engine = make("</think>a<|user|>")
+    for tenant in ("", "one", "two", "one"):
+        await answer(provider, tenant=tenant)
+    nobody, one, two, again = [submitted.salt for submitted in engine.submitted]
+    assert nobody == ""
+    assert len({nobody, one, two}) == 3
+    assert again == one
+    provider = LocalProvider.load(engine, NANO, model=LocalModel(id="m", shares_cache=True))
+    await answer(provider, tenant="one")
+    assert engine.submitted[-1].salt == ""
+
+
 async def test_calls(make: Make):
     """A call of a declared tool is a call; with one call at a time the rest is not generated."""
     calls = "</think><tool_call>now</tool_call><tool_call>now</tool_call><|observation|>"
@@ -343,11 +393,14 @@ async def test_priority(make: Make):
         found = await answer(provider, service_class=service_class)
         warned = any(w.startswith("service_class was not") for w in found.started.warnings)
         assert warned == (service_class == "priority")
+        given = "default" if service_class == "priority" else service_class
+        assert found.started.service_class == given
     first, second, third = [submitted.priority for submitted in engine.submitted]
     assert first == second < third
     provider = LocalProvider.load(engine, NANO, model=LocalModel(id="m", allows_priority=True))
     found = await answer(provider, service_class="priority")
     assert engine.submitted[-1].priority < first
+    assert found.started.service_class == "priority"
     assert found.started.warnings == ()
 
 

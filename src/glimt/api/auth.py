@@ -1,7 +1,8 @@
 """Who may ask: a bearer key that is one of those configured.
 
 `x-api-key` is accepted too, because clients of other dialects send it. Keys are compared by their
-digests, all of them, in constant time.
+digests, all of them, in constant time. A key's owner is known below by a name that says nothing of
+the key.
 """
 
 import hashlib
@@ -18,20 +19,25 @@ OPEN_PATHS: Final = frozenset({"/", "/health", "/ready"})
 """They say nothing that a stranger could use."""
 
 
+TENANT: Final = "glimt.tenant"
+"""Where a request's scope says whose it is."""
+_NAME_BYTES: Final = 16
+
+
 class KeyRing:
     """The keys that open this server; none at all leaves it open."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._digests = [_digest(key.encode()) for key in keys]
 
-    def check(self, scope: Scope) -> None:
-        """Let a request in.
+    def check(self, scope: Scope) -> str:
+        """Let a request in; whose it is, or nothing where no key is asked for.
 
         Raises:
             Unauthenticated: It has no key, or not one of ours.
         """
         if not self._digests or scope["path"] in OPEN_PATHS:
-            return
+            return ""
         given = _given_key(scope)
         if given is None:
             raise Unauthenticated(
@@ -42,6 +48,12 @@ class KeyRing:
         # All of them are compared, so that time tells nothing of which one came close.
         if not sum(hmac.compare_digest(digest, known) for known in self._digests):
             raise Unauthenticated("This API key is not known here.")
+        return tenant_name(given)
+
+
+def tenant_name(key: bytes) -> str:
+    """A name for a key's owner: the same for ever, in every process of this server."""
+    return hashlib.blake2b(key, digest_size=_NAME_BYTES, person=b"glimt-tenant").hexdigest()
 
 
 def _given_key(scope: Scope) -> bytes | None:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from glimt.api.auth import KeyRing
+from glimt.api.auth import TENANT, KeyRing
 from glimt.api.endpoint import INTERNAL, error_headers
 from glimt.api.http import Headers, header, send_document
 from glimt.api.services import Services
@@ -56,7 +56,7 @@ class Edge:
         exchange = _Exchange(scope, receive, send, self._services)
         with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
-                self._keys.check(scope)
+                scope[TENANT] = self._keys.check(scope)
                 await self._router(scope, exchange.receive, exchange.send)
             except ClientGone:
                 pass

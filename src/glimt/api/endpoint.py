@@ -4,15 +4,18 @@ Knows HTTP and the codec's interface; what a format looks like is its codec's bu
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from glimt.api.auth import TENANT
 from glimt.api.http import (
     Headers,
     explain_media_type,
+    header,
     read_body,
     send_document,
     warning_headers,
@@ -23,7 +26,9 @@ from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequ
 from glimt.core.events import Answer, Started, collect
 from glimt.gateway.closing import closing
 from glimt.wire.codec import Call, Codec, client_warnings
+from glimt.wire.sampling import check_deadline
 
+DEADLINE_HEADER: Final = "x-glimt-deadline-s"
 INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 
 
@@ -37,11 +42,13 @@ class AnswerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call: Call | None = None
         try:
-            call = await self._decode(scope, receive)
+            body = await read_body(scope, receive, self._services.settings.max_body_bytes)
+            since_s = self._services.clock.monotonic()
+            call = self._completed(self._decode(scope, body), scope)
             if call.stream:
-                await self._stream(call, receive, send)
+                await self._stream(call, receive, send, since_s=since_s)
             else:
-                await self._unary(call, receive, send)
+                await self._unary(call, receive, send, since_s=since_s)
         except ClientGone:
             return
         except GlimtError as error:
@@ -51,26 +58,39 @@ class AnswerEndpoint:
             structlog.get_logger().exception("endpoint.failed")
             await send_error(send, self._codec, InternalError(INTERNAL), call)
 
-    async def _decode(self, scope: Scope, receive: Receive) -> Call:
-        body = await read_body(scope, receive, self._services.settings.max_body_bytes)
+    def _decode(self, scope: Scope, body: bytes) -> Call:
         try:
             return self._codec.decode(body)
         except InvalidRequest as error:
             raise explain_media_type(scope, error) from None
 
-    async def _unary(self, call: Call, receive: Receive, send: Send) -> None:
-        answer = await until_gone(receive, self._collect(call))
-        body = self._codec.unary(call, answer)
-        await send_document(send, 200, body, headers=_answer_headers(call)(answer.started))
+    def _completed(self, call: Call, scope: Scope) -> Call:
+        """The call, with what HTTP says beside the body: whose it is, and until when."""
+        tenant: str = scope.get(TENANT, "")
+        limits = [call.request.deadline_s, _deadline(scope), self._services.settings.max_answer_s]
+        deadline_s = min((limit for limit in limits if limit is not None), default=None)
+        if not tenant and deadline_s == call.request.deadline_s:
+            return call
+        requests = tuple(
+            msgspec.structs.replace(request, tenant=tenant, deadline_s=deadline_s)
+            for request in call.requests
+        )
+        return msgspec.structs.replace(call, requests=requests)
 
-    async def _collect(self, call: Call) -> Answer:
-        events = self._services.gateway.answer_all(call.requests)
+    async def _unary(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        answer = await until_gone(receive, self._collect(call, since_s))
+        body = self._codec.unary(call, answer)
+        headers = _answer_headers(call, answer.warnings)(answer.started)
+        await send_document(send, 200, body, headers=headers)
+
+    async def _collect(self, call: Call, since_s: float) -> Answer:
+        events = self._services.gateway.answer_all(call.requests, since_s=since_s)
         async with closing(events):
             return await collect(events)
 
-    async def _stream(self, call: Call, receive: Receive, send: Send) -> None:
+    async def _stream(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
         stream = EventStream(
-            self._services.gateway.answer_all(call.requests),
+            self._services.gateway.answer_all(call.requests, since_s=since_s),
             self._codec.stream(call),
             keepalive_s=self._services.settings.keepalive_s,
             headers=_answer_headers(call),
@@ -94,14 +114,26 @@ def error_headers(error: GlimtError) -> Headers:
     return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s)))]
 
 
-def _answer_headers(call: Call) -> Callable[[Started | None], Headers]:
+def _deadline(scope: Scope) -> float | None:
+    """What `x-glimt-deadline-s` says. Raises InvalidRequest when it is no such number."""
+    given = header(scope, DEADLINE_HEADER.encode())
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    return check_deadline(seconds, DEADLINE_HEADER)
+
+
+def _answer_headers(call: Call, late: Sequence[str] = ()) -> Callable[[Started | None], Headers]:
     """`x-glimt-model` and `x-glimt-warnings`, as far as they are known when headers are sent."""
 
     def headers(started: Started | None) -> Headers:
         warnings = list(call.warnings)
         if started is None:
             return warning_headers(warnings)
-        warnings += client_warnings(started.warnings, call.names)
+        warnings += client_warnings((*started.warnings, *late), call.names)
         model = started.model if started.model.isprintable() else ascii(started.model)
         return [(b"x-glimt-model", model.encode("ascii", "replace")), *warning_headers(warnings)]
 

@@ -43,7 +43,7 @@ class House:
         self.peers: Peers | None = None
         self.app: Edge = create_app(
             Services(
-                gateway=Gateway(registry, self.model, self.meter),
+                gateway=Gateway(registry, self.model, self.meter, clock=clock),
                 readiness=self.model,
                 meter=self.meter,
                 clock=clock,

@@ -178,6 +178,8 @@ def _check(config: Config) -> None:
         raise ConfigError(f"port: {config.port} is not a port; take 0 to 65535.")
     if config.processes < 1:
         raise ConfigError("processes: at least one has to take requests.")
+    if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
+        raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):

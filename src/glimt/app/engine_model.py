@@ -144,5 +144,6 @@ class EngineModel(ABC):
                 description=_NANO_DESCRIPTION if self.model == NANO else "",
                 context_length=settings.context_length,
                 allows_priority=settings.priority_tier,
+                shares_cache=settings.cache_isolation == "shared",
             ),
         )

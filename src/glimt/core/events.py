@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from glimt.core.parts import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
+from glimt.core.request import ServiceClass
 from glimt.core.usage import Timing, Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -47,7 +48,8 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
 
     `model` is the deployment that answers, never the alias that was asked for. `warnings` name what
     was understood but not honoured. `prompt_tokens` is known here by providers that render
-    the prompt themselves.
+    the prompt themselves. `service_class` is the one that is given, which may be less than was
+    asked for.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     provider: str
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    service_class: ServiceClass = "default"
     warnings: tuple[str, ...] = ()
 
 

@@ -196,6 +196,7 @@ class EngineCore:
             step_s_total=totals.step_s,
             prompt_tokens_total=totals.prompt_tokens,
             cached_tokens_total=totals.cached_tokens,
+            evicted_total=self._pool.num_evicted,
             generated_tokens_total=totals.generated_tokens,
             finished_total=totals.finished,
             aborted_total=totals.aborted,

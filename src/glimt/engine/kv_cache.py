@@ -28,6 +28,9 @@ class PagePool:
 
     Conditions are asked with `can_allocate`, then done with `allocate`; nothing here raises in
     normal operation. Without `prefix_cache` no page is ever found again.
+
+    Attributes:
+        num_evicted: Cached pages that were handed out again, their prefixes forgotten.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class PagePool:
         self.num_pages = num_pages
         self.page_size = page_size
         self.prefix_cache = prefix_cache
+        self.num_evicted = 0
         self._free = list(range(num_pages - 1, -1, -1))
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._holders = [0] * num_pages
@@ -177,6 +181,7 @@ class PagePool:
             return self._free.pop()
         page, _ = self._idle.popitem(last=False)
         self._forget(page)
+        self.num_evicted += 1
         return page
 
     def _forget(self, page: int) -> None:

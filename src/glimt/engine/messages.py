@@ -175,6 +175,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     step_s_total: float = 0.0
     prompt_tokens_total: int = 0
     cached_tokens_total: int = 0
+    evicted_total: int = 0
+    """Cached pages that were handed out again."""
     generated_tokens_total: int = 0
     finished_total: int = 0
     aborted_total: int = 0

@@ -37,6 +37,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         priority_tier: Serve requests of `service_tier` "priority" before others. Anybody may ask
             for it, so it is off unless every client can be trusted.
         prefix_cache: Reuse full pages of earlier prompts.
+        cache_isolation: Whose prompts are reused for whom: "key" keeps each API key's apart, so
+            that nobody learns what others asked; "shared" computes what they have in common once.
         speculation: "on" lets the checkpoint's prediction layer, if it has one, guess a token
             ahead, which can save time and changes no answer; "auto" does so on a GPU. On a CPU a
             step of two tokens costs what the second one saves, so there it is to be asked for.
@@ -63,6 +65,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_queue_requests: int = 4096
     priority_tier: bool = False
     prefix_cache: bool = True
+    cache_isolation: Literal["key", "shared"] = "key"
     speculation: Literal["auto", "on", "off"] = "auto"
     speculation_max_sequences: int = 4
     threads: int | None = None

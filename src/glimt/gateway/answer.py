@@ -1,4 +1,4 @@
-"""One request's life, in steps: admit, plan, attempt, meter.
+"""One request's life, in steps: admit, plan, attempt within its deadline, meter.
 
 Knows no wire format and no HTTP. Today a plan has one entry and an attempt is made once; limits,
 fallbacks and prices belong between these lines.
@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 import structlog
 
+from glimt.core.clock import Clock, SystemClock
 from glimt.core.events import Event, Finished, KeepAlive, Started
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
 from glimt.gateway.closing import closing
+from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness, require_ready
@@ -24,10 +26,13 @@ from glimt.gateway.registry import Deployment, Registry
 class Gateway:
     """Answers requests by whoever can."""
 
-    def __init__(self, registry: Registry, readiness: Readiness, meter: Meter) -> None:
+    def __init__(
+        self, registry: Registry, readiness: Readiness, meter: Meter, *, clock: Clock | None = None
+    ) -> None:
         self._registry = registry
         self._readiness = readiness
         self._meter = meter
+        self._clock = clock or SystemClock()
         self._logger: Any = structlog.get_logger()
 
     def models(self) -> tuple[ModelInfo, ...]:
@@ -37,17 +42,25 @@ class Gateway:
             require_ready(self._readiness.report())
         return models
 
-    async def answer(self, request: Request) -> AsyncIterator[Event]:
+    async def answer(
+        self, request: Request, *, since_s: float | None = None
+    ) -> AsyncIterator[Event]:
         """Answer one request.
 
-        Closing the iterator, or cancelling who reads it, ends the work behind it.
+        Closing the iterator, or cancelling who reads it, ends the work behind it. The request's
+        deadline counts from `since_s` on the clock; `None` is now.
 
         Raises:
+            DeadlineExceeded: It passed, before the answer or in the middle of it.
             GlimtError: Nobody can answer, or whoever tried failed.
         """
         self._admit()
         deployment = self._plan(request)
-        events = self._meter.watch(self._attempt(deployment, request), deployment.model)
+        attempt = self._attempt(deployment, request)
+        if request.deadline_s is not None:
+            start_s = self._clock.monotonic() if since_s is None else since_s
+            attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
+        events = self._meter.watch(attempt, deployment.model)
         async with closing(events):
             async for event in events:
                 if deployment.stands_in and isinstance(event, Started):
@@ -55,15 +68,15 @@ class Gateway:
                 else:
                     yield event
 
-    async def answer_all(self, requests: Sequence[Request]) -> AsyncIterator[Event]:
+    async def answer_all(
+        self, requests: Sequence[Request], *, since_s: float | None = None
+    ) -> AsyncIterator[Event]:
         """Answer several requests of one call at once; their choices are numbered through.
 
         The usage is the sum. Raises what the first of them to fail raises; the others are ended.
         """
-        if len(requests) == 1:
-            events = self.answer(requests[0])
-        else:
-            events = _numbered_through([self.answer(request) for request in requests], requests)
+        answers = [self.answer(request, since_s=since_s) for request in requests]
+        events = answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
         async with closing(events):
             async for event in events:
                 yield event
@@ -91,26 +104,37 @@ class Gateway:
 async def _numbered_through(
     streams: Sequence[AsyncIterator[Event]], requests: Sequence[Request]
 ) -> AsyncIterator[Event]:
-    """Several answers as one; `Started` comes from whichever is first."""
+    """Several answers as one; `Started` comes from whichever is first.
+
+    What the others warned about when they started is said at the end: a response has one beginning.
+    """
     offsets = [sum(other.num_choices for other in requests[:i]) for i in range(len(requests))]
     bills: list[Finished] = []
-    started = False
+    warnings: list[str] = []
+    started: Started | None = None
     events = merged(streams)
     async with closing(events):
         async for position, event in events:
             match event:
                 case Started():
-                    if not started:
-                        started = True
+                    if started is None:
+                        started = event
                         yield event
+                    else:
+                        warnings += [w for w in event.warnings if w not in started.warnings]
                 case Finished():
                     bills.append(event)
+                    warnings += event.warnings
                 case KeepAlive():
                     yield event
                 case _:
                     choice = offsets[position] + event.choice
                     yield msgspec.structs.replace(event, choice=choice)
-    yield Finished(usage=_sum_usage(bills), timing=_longest(bills))
+    yield Finished(
+        usage=_sum_usage(bills),
+        timing=_longest(bills),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
 
 
 def _sum_usage(bills: Sequence[Finished]) -> Usage:

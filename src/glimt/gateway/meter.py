@@ -170,6 +170,7 @@ _COUNTERS: Final = {
     "step_s_total": "Seconds spent in them",
     "prompt_tokens_total": "Prompt tokens taken in, cached ones included",
     "cached_tokens_total": "Prompt tokens that the prefix cache already held",
+    "evicted_total": "Cached pages that made room, their prefixes forgotten",
     "generated_tokens_total": "Tokens drawn",
     "finished_total": "Sequences that ended by themselves",
     "aborted_total": "Sequences that were given up",

@@ -7,7 +7,7 @@ worker process but that it streams tokens.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,11 +21,10 @@ from glimt.core.errors import (
     InvalidRequest,
     Unavailable,
 )
-from glimt.core.events import Event, Finished, Started, TextDelta
+from glimt.core.events import Event, Started, TextDelta
 from glimt.core.ids import new_id
 from glimt.core.provider import ModelInfo
-from glimt.core.request import Request
-from glimt.core.usage import Timing, Usage
+from glimt.core.request import Request, ServiceClass
 from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
 from glimt.engine.chat.template import ChatTemplate, Prompt
@@ -35,6 +34,8 @@ from glimt.engine.config import GenerationDefaults
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams, ThoughtLimit
 from glimt.providers.binding import FREE, Binder, Binding, binds_text
 from glimt.providers.checks import check_request, num_characters
+from glimt.providers.endings import AnswerMeter
+from glimt.providers.salts import cache_salt
 from glimt.providers.sampling import choice_seed, sampling_params
 from glimt.providers.streams import TokenStreams
 
@@ -85,7 +86,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     """What this provider calls its model, and how it lends it.
 
     `context_length` lowers the one of the checkpoint. Unless `allows_priority`, nobody's requests
-    overtake those of others.
+    overtake those of others; unless it `shares_cache`, nobody's prompts are reused for others.
     """
 
     id: str
@@ -94,6 +95,7 @@ class LocalModel(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     context_length: int | None = None
     allows_priority: bool = False
+    shares_cache: bool = False
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: ReadingRules
     echo: str
     parsed: bool
+    service_class: ServiceClass
     warnings: tuple[str, ...]
 
 
@@ -205,7 +208,7 @@ class LocalProvider:
             at_once=max(1, info.max_sequences // SHARE_OF_A_REQUEST),
             lead=len(plan.prompt.ids) >= LEAD_TOKENS,
         )
-        meter = _Meter(self._clock, start_s)
+        meter = AnswerMeter(self._clock, start_s)
         started = False
         try:
             while (item := await streams.next()) is not None:
@@ -227,7 +230,9 @@ class LocalProvider:
             await streams.close()
         if not all(reader.finished for reader in readers):
             raise InternalError("the engine ended an answer without saying so")
-        yield meter.finished(plan, readers)
+        yield meter.finished(
+            readers, num_prompt=len(plan.prompt.ids), hidden=plan.rules.hide_thought
+        )
 
     async def close(self) -> None:
         """Take no more requests and close the engine; running answers end with its error."""
@@ -250,7 +255,8 @@ class LocalProvider:
 
     def _prepare(self, request: Request, info: EngineInfo) -> _Plan:
         warnings = check_request(request)
-        if request.service_class == "priority" and not self._model.allows_priority:
+        service_class = self._service_class(request)
+        if service_class != request.service_class:
             warnings.append("service_class was not honoured: this server answers in order")
         prompt = self._prompt(request, info.context_length)
         num_prompt, context = len(prompt.ids), info.context_length
@@ -289,6 +295,7 @@ class LocalProvider:
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
+            service_class=service_class,
             warnings=(*warnings, *prompt.warnings),
         )
 
@@ -320,19 +327,23 @@ class LocalProvider:
     def _generate(
         self, plan: _Plan, request: Request, choice: int
     ) -> AsyncIterator[Admitted | Output]:
-        service_class = request.service_class
-        if service_class == "priority" and not self._model.allows_priority:
-            service_class = "default"
         seed = choice_seed(plan.sampling.seed, choice)
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            priority=_PRIORITIES[service_class],
+            priority=_PRIORITIES[plan.service_class],
+            salt=cache_salt(request, shared=self._model.shares_cache),
             grammar=plan.binding.grammar,
             thought=plan.binding.thought,
         )
 
-    def _started(self, plan: _Plan, meter: "_Meter") -> Started:
+    def _service_class(self, request: Request) -> ServiceClass:
+        """The one that is given."""
+        if request.service_class == "priority" and not self._model.allows_priority:
+            return "default"
+        return request.service_class
+
+    def _started(self, plan: _Plan, meter: AnswerMeter) -> Started:
         return Started(
             id=new_id("glimt-"),
             model=self._model.id,
@@ -340,52 +351,6 @@ class LocalProvider:
             provider=self.name,
             prompt_tokens=len(plan.prompt.ids),
             cached_tokens=meter.cached_tokens,
+            service_class=plan.service_class,
             warnings=plan.warnings,
-        )
-
-
-class _Meter:
-    """Counts one answer. Times are measured here, but for the queue's, which the engine knows."""
-
-    def __init__(self, clock: Clock, start_s: float) -> None:
-        self._clock = clock
-        self._start_s = start_s
-        self._first_s: float | None = None
-        self._queue_s = 0.0
-        self._accepted_drafts = 0
-        self._rejected_drafts = 0
-        self.cached_tokens: int | None = None
-
-    def admitted(self, message: Admitted) -> None:
-        """The first choice to leave the queue stands for all: the others find its prompt cached."""
-        if self.cached_tokens is None:
-            self.cached_tokens = message.cached_tokens
-            self._queue_s = message.queue_s
-
-    def output(self, message: Output) -> None:
-        """Tokens arrived."""
-        self._accepted_drafts += message.accepted_drafts
-        self._rejected_drafts += message.rejected_drafts
-        if self._first_s is None:
-            self._first_s = self._clock.monotonic()
-
-    def finished(self, plan: _Plan, readers: Sequence[ChoiceReader]) -> Finished:
-        """The bill."""
-        now_s = self._clock.monotonic()
-        first_s = self._first_s if self._first_s is not None else now_s
-        return Finished(
-            usage=Usage(
-                prompt_tokens=len(plan.prompt.ids),
-                cached_tokens=self.cached_tokens or 0,
-                completion_tokens=sum(reader.num_tokens for reader in readers),
-                reasoning_tokens=sum(reader.num_thought_tokens for reader in readers),
-                accepted_draft_tokens=self._accepted_drafts,
-                rejected_draft_tokens=self._rejected_drafts,
-            ),
-            timing=Timing(
-                queue_s=self._queue_s,
-                prompt_s=max(0.0, first_s - self._start_s - self._queue_s),
-                completion_s=now_s - first_s,
-                total_s=now_s - self._start_s,
-            ),
         )

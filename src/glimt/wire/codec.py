@@ -12,6 +12,9 @@ from glimt.core.errors import GlimtError
 from glimt.core.events import Answer, Event
 from glimt.core.request import Request
 
+MAX_WARNINGS: Final = 64
+MAX_WARNING_CHARACTERS: Final = 300
+"""A body with a million unknown fields must not make an answer as long."""
 _STEP: Final = re.compile(r"[.\[]")
 
 
@@ -99,7 +102,7 @@ def client_name(path: str, names: dict[str, str]) -> str:
 def client_message(error: GlimtError, names: dict[str, str]) -> str:
     """What an error says; a message that opens with the field's path, in the client's spelling."""
     path = error.param
-    if path is not None and error.message.startswith(path + " "):
+    if path is not None and error.message.startswith((path + " ", path + ":")):
         return client_name(path, names) + error.message.removeprefix(path)
     return error.message
 
@@ -108,9 +111,18 @@ def client_warnings(warnings: tuple[str, ...], names: dict[str, str]) -> list[st
     """Warnings open with a field's path; the same in the client's spelling."""
     translated: list[str] = []
     for warning in warnings:
-        path, space, rest = warning.partition(" ")
-        translated.append(client_name(path, names) + space + rest)
+        path = warning.partition(" ")[0].rstrip(":")
+        translated.append(client_name(path, names) + warning.removeprefix(path))
     return translated
+
+
+def all_warnings(call: Call, started: tuple[str, ...], finished: tuple[str, ...]) -> list[str]:
+    """What the format, the provider's beginning and its end warned about, each once."""
+    late = client_warnings((*started, *finished), call.names)
+    distinct = list(dict.fromkeys((*call.warnings, *late)))
+    if len(distinct) > MAX_WARNINGS:
+        distinct[MAX_WARNINGS:] = [f"and {len(distinct) - MAX_WARNINGS} more"]
+    return [warning[:MAX_WARNING_CHARACTERS] for warning in distinct]
 
 
 def json_object(value: object) -> bytes:

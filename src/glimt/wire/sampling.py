@@ -4,6 +4,7 @@ Ranges are those of `glimt.core.limits`. Knows no messages and no events.
 Reference: https://platform.openai.com/docs/api-reference/chat/create
 """
 
+import math
 from typing import Final, cast
 
 from glimt.core.errors import InvalidRequest
@@ -21,7 +22,7 @@ from glimt.wire.fields import Fields, whole
 MAX_INTEGER: Final = 2**63 - 1
 _MAX_TOKEN_DIGITS: Final = 10
 
-_SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
+SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
     "auto": "default",
     "default": "default",
     "standard": "default",
@@ -30,6 +31,7 @@ _SERVICE_CLASSES: Final[dict[str, ServiceClass]] = {
     "fast": "priority",
     "scale": "priority",
 }
+"""Every vendor's names of them."""
 
 _STOPS: Final = cast("type[str | list[str]]", str | list[str])
 
@@ -71,12 +73,35 @@ def read_service_class(fields: Fields, names: dict[str, str]) -> ServiceClass:
     tier = fields.text("service_tier")
     if tier is None:
         return "default"
-    if tier not in _SERVICE_CLASSES:
+    if tier not in SERVICE_CLASSES:
         raise InvalidRequest(
-            f"service_tier must be one of {', '.join(_SERVICE_CLASSES)}, not {tier!r}.",
+            f"service_tier must be one of {', '.join(SERVICE_CLASSES)}, not {tier!r}.",
             param="service_tier",
         )
-    return _SERVICE_CLASSES[tier]
+    return SERVICE_CLASSES[tier]
+
+
+def read_deadline(fields: Fields) -> float | None:
+    """`deadline_s`: after so many seconds nobody needs the answer any more."""
+    seconds = fields.take("deadline_s", float)
+    return None if seconds is None else check_deadline(seconds, "deadline_s")
+
+
+def check_deadline(seconds: float, name: str) -> float:
+    """A deadline that makes sense. Raises InvalidRequest."""
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise InvalidRequest(f"{name} must be a positive number of seconds.", param=name)
+    return seconds
+
+
+def read_cache_salt(fields: Fields) -> str | None:
+    """`cache_salt`, vLLM's: prefixes are shared among requests of the same salt alone."""
+    salt = fields.text("cache_salt")
+    if salt == "":
+        raise InvalidRequest(
+            "cache_salt is empty; give a secret, or leave it out.", param="cache_salt"
+        )
+    return salt
 
 
 def read_user(fields: Fields) -> str | None:

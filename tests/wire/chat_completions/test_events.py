@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -26,15 +27,30 @@ from glimt.core.events import (
     collect,
 )
 from glimt.core.request import Request, Sampling, Thinking
-from glimt.core.usage import Usage
+from glimt.core.usage import Timing, Usage
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
-from glimt.wire.codec import Call
+from glimt.wire.codec import MAX_WARNINGS, Call
 from glimt.wire.sse import EventDecoder
 
 CODEC = ChatCompletionsCodec()
 STARTED = Started(id="glimt-1", model="glimt/nano", created=17, provider="local")
-USAGE = Usage(prompt_tokens=9, cached_tokens=4, completion_tokens=5, reasoning_tokens=2)
-FINISHED = Finished(usage=USAGE)
+USAGE = Usage(
+    prompt_tokens=9,
+    cached_tokens=4,
+    completion_tokens=5,
+    reasoning_tokens=2,
+    accepted_draft_tokens=3,
+    rejected_draft_tokens=1,
+)
+TIMING = Timing(queue_s=0.5, prompt_s=1.0, completion_s=2.0, total_s=3.5)
+FINISHED = Finished(usage=USAGE, timing=TIMING)
+TIMES = {
+    "queue_time": 0.5,
+    "prompt_time": 1.0,
+    "completion_time": 2.0,
+    "total_time": 3.5,
+    "created": 17.0,
+}
 BILL = {
     "prompt_tokens": 9,
     "completion_tokens": 5,
@@ -42,8 +58,8 @@ BILL = {
     "prompt_tokens_details": {"cached_tokens": 4},
     "completion_tokens_details": {
         "reasoning_tokens": 2,
-        "accepted_prediction_tokens": 0,
-        "rejected_prediction_tokens": 0,
+        "accepted_prediction_tokens": 3,
+        "rejected_prediction_tokens": 1,
     },
 }
 
@@ -101,6 +117,8 @@ def test_whole_answer():
             }
         ],
         "usage": BILL,
+        "service_tier": "default",
+        "time_info": TIMES,
     }
 
 
@@ -115,11 +133,60 @@ def test_chunks():
         return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
 
     assert chunks(events) == [
-        chunk({"role": "assistant", "content": ""}),
+        {**chunk({"role": "assistant", "content": ""}), "service_tier": "default"},
         chunk({"content": "Hel"}),
         chunk({"content": "lo"}),
-        {**chunk({}, "length"), "usage": BILL},
+        {
+            **chunk({}, "length"),
+            "usage": BILL,
+            "service_tier": "default",
+            "time_info": TIMES,
+        },
     ]
+
+
+def test_times_that_nobody_told():
+    """A provider that does not tell times leaves them out, rather than saying zero."""
+    events = [STARTED, ChoiceFinished(reason="stop"), Finished(usage=USAGE)]
+    assert "time_info" not in whole(events)
+    assert all("time_info" not in chunk for chunk in chunks(events))
+
+
+def test_service_tier():
+    """The answer says which class it got, not which was asked for."""
+    started = msgspec.structs.replace(STARTED, service_class="flex")
+    events = [started, TextDelta(text="a"), ChoiceFinished(reason="stop"), FINISHED]
+    asked = call(service_class="priority")
+    assert whole(events, asked)["service_tier"] == "flex"
+    first, middle, last = chunks(events, asked)
+    assert (first["service_tier"], last["service_tier"]) == ("flex", "flex")
+    assert "service_tier" not in middle
+
+
+def test_warnings():
+    """All warnings are in the body, each once, in the client's words; a stream has them last."""
+    started = msgspec.structs.replace(STARTED, warnings=("sampling.seed was early", "same"))
+    finished = Finished(usage=USAGE, warnings=("sampling.max_tokens was late", "same"))
+    events = [started, TextDelta(text="a"), ChoiceFinished(reason="length"), finished]
+    asked = Call(
+        requests=(Request(model="glm"),),
+        warnings=("x was ours",),
+        names={"sampling.max_tokens": "max_completion_tokens"},
+    )
+    expected = ["x was ours", "seed was early", "same", "max_completion_tokens was late"]
+    assert whole(events, asked)["glimt"] == {"warnings": expected}
+    *others, last = chunks(events, asked)
+    assert last["glimt"] == {"warnings": expected}
+    assert all("glimt" not in chunk for chunk in others)
+
+
+def test_warnings_are_bounded():
+    """A body with very many unknown fields makes no answer of the same length."""
+    events = [STARTED, ChoiceFinished(reason="stop"), FINISHED]
+    asked = Call(requests=(Request(model="glm"),), warnings=tuple(f"{i} x" for i in range(999)))
+    said = whole(events, asked)["glimt"]["warnings"]
+    assert len(said) == MAX_WARNINGS + 1
+    assert said[-1] == f"and {999 - MAX_WARNINGS} more"
 
 
 def test_usage_in_a_chunk_of_its_own():

@@ -33,10 +33,12 @@ from glimt.core.request import (
     Thinking,
     ToolChoice,
 )
+from glimt.engine.grammar.pattern import parse
 from glimt.wire.chat_completions.request import decode_request
-from glimt.wire.codec import Call, client_name
+from glimt.wire.codec import Call, client_message, client_name, client_warnings
 
 HI = {"role": "user", "content": "hi"}
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 
@@ -277,7 +279,34 @@ def test_further_sampling_fields():
             {"chat_template_kwargs": {"enable_thinking": "no"}},
             "chat_template_kwargs.enable_thinking",
         ),
-        ({"guided_json": {}}, "guided_json"),
+        ({"guided_json": "{"}, "guided_json"),
+        ({"guided_json": "[]"}, "guided_json"),
+        ({"guided_json": 3}, "guided_json"),
+        ({"guided_regex": ""}, "guided_regex"),
+        ({"guided_choice": []}, "guided_choice"),
+        ({"guided_choice": ["a", 1]}, "guided_choice[1]"),
+        ({"structured_outputs": {"regex": ["a"]}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"json": {}, "regex": "a"}}, "structured_outputs.regex"),
+        ({"structured_outputs": {"structural_tag": "x"}}, "structured_outputs.structural_tag"),
+        ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {}, "schema": {}}},
+            "response_format.schema",
+        ),
+        (
+            {"response_format": {"type": "regex", "regex": "a", "pattern": "b"}},
+            "response_format.pattern",
+        ),
+        ({"ebnf": "root ::= 'a'"}, "ebnf"),
+        ({"grammar": "root ::= 'a'"}, "grammar"),
+        ({"structural_tag": {}}, "structural_tag"),
+        ({"deadline_s": 0}, "deadline_s"),
+        ({"deadline_s": -1.5}, "deadline_s"),
+        ({"deadline_s": "5"}, "deadline_s"),
+        ({"deadline_s": 10**400}, "deadline_s"),
+        ({"cache_salt": ""}, "cache_salt"),
+        ({"thinking_token_budget": -2}, "thinking_token_budget"),
+        ({"chat_template_kwargs": {"thinking": "no"}}, "chat_template_kwargs.thinking"),
         ({"echo": True}, "echo"),
     ],
 )
@@ -471,12 +500,95 @@ def test_tool_choice(given: Any, expected: ToolChoice):
             JsonSchemaFormat(schema={}, name="a", strict=True),
         ),
         ({"type": "regex", "regex": "a+"}, RegexFormat("a+")),
+        ({"type": "regex", "pattern": "a+"}, RegexFormat("a+")),
         ({"type": "grammar", "grammar": "start: /a/"}, GrammarFormat(grammar="start: /a/")),
+        (
+            {"type": "json_schema", "json_schema": {"schema": SCHEMA}},
+            JsonSchemaFormat(schema=SCHEMA, strict=False),
+        ),
+        ({"type": "json_object", "schema": SCHEMA}, JsonSchemaFormat(schema=SCHEMA)),
+        ({"type": "json_object", "schema": {}}, JsonObjectFormat()),
+        ({"type": "json_schema", "schema": SCHEMA}, JsonSchemaFormat(schema=SCHEMA)),
     ],
 )
 def test_response_formats(given: dict[str, Any], expected: object):
     """All kinds of format."""
     assert decode(response_format=given).request.response_format == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"guided_json": SCHEMA}, JsonSchemaFormat(schema=SCHEMA)),
+        ({"guided_json": json.dumps(SCHEMA)}, JsonSchemaFormat(schema=SCHEMA)),
+        ({"json_schema": SCHEMA}, JsonSchemaFormat(schema=SCHEMA)),
+        ({"guided_regex": "a+"}, RegexFormat("a+")),
+        ({"regex": "a+"}, RegexFormat("a+")),
+        ({"guided_choice": ["yes", "no"]}, RegexFormat("yes|no")),
+        ({"guided_grammar": "start: /a/"}, GrammarFormat(grammar="start: /a/")),
+        ({"structured_outputs": {"json": SCHEMA}}, JsonSchemaFormat(schema=SCHEMA)),
+        ({"structured_outputs": {"json_object": True}}, JsonObjectFormat()),
+        ({"structured_outputs": {"regex": "a+"}}, RegexFormat("a+")),
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, RegexFormat("yes|no")),
+        ({"structured_outputs": {"grammar": "start: /a/"}}, GrammarFormat(grammar="start: /a/")),
+        ({"guided_regex": "a+", "response_format": {"type": "text"}}, RegexFormat("a+")),
+        ({"guided_regex": None, "structured_outputs": {}}, TextFormat()),
+    ],
+)
+def test_spellings_of_formats(fields: dict[str, Any], expected: object):
+    """What other servers call a format is the same format here, without a warning."""
+    call = decode(**fields)
+    assert call.request.response_format == expected
+    assert call.warnings == ()
+    assert call.request.extensions == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"response_format": {"type": "json_object"}}, {"guided_regex": "a"}),
+        ({"guided_json": {}}, {"guided_choice": ["a"]}),
+        ({"structured_outputs": {"regex": "a"}}, {"regex": "a"}),
+        (
+            {"response_format": {"type": "regex", "regex": "a"}},
+            {"structured_outputs": {"json": {}}},
+        ),
+    ],
+)
+def test_two_formats(one: dict[str, Any], other: dict[str, Any]):
+    """An answer has one form; two fields that ask for one are both named."""
+    error = refusal(**one, **other)
+    for name in (*one, *other):
+        assert name in error.message
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), min_size=1, max_size=4)
+)
+def test_choices_are_literal(choices: list[str]):
+    """Each choice matches itself and nothing else, and an engine can hold to it."""
+    wanted = decode(guided_choice=choices).request.response_format
+    assert isinstance(wanted, RegexFormat)
+    for choice in choices:
+        assert re.fullmatch(wanted.pattern, choice)
+    assert bool(re.fullmatch(wanted.pattern, "axb")) == ("axb" in choices)
+    assert parse(wanted.pattern, whole=True)
+
+
+def test_members_that_do_not_count():
+    """What another type of format would need is named, not dropped."""
+    call = decode(response_format={"type": "json_object", "regex": "a", "strict": True})
+    assert sorted(warning.split()[0] for warning in call.warnings) == [
+        "response_format.regex",
+        "response_format.strict",
+    ]
+
+
+def test_deadline_and_salt():
+    """Both arrive in core's shape."""
+    request = decode(deadline_s=2.5, cache_salt="secret").request
+    assert (request.deadline_s, request.cache_salt) == (2.5, "secret")
+    assert decode(deadline_s=3).request.deadline_s == 3
 
 
 @pytest.mark.parametrize(
@@ -503,6 +615,32 @@ def test_response_formats(given: dict[str, Any], expected: object):
         ({"reasoning_format": "hidden"}, Thinking(hidden=True)),
         ({"include_reasoning": False}, Thinking(hidden=True)),
         ({"thinking_budget": 0}, Thinking(enabled=False)),
+        ({"thinking": {"type": "enabled"}}, Thinking(enabled=True)),
+        ({"thinking": {"budget_tokens": 0}}, Thinking(enabled=False)),
+        ({"thinking": {"clear_thinking": True}}, Thinking(clear=True)),
+        ({"enable_thinking": True}, Thinking(enabled=True)),
+        ({"chat_template_kwargs": {"thinking": False}}, Thinking(enabled=False)),
+        ({"chat_template_kwargs": {"thinking": True}}, Thinking(enabled=True)),
+        ({"reasoning": {"enabled": True}}, Thinking(enabled=True)),
+        ({"reasoning": {"effort": "xhigh"}}, Thinking(enabled=True, effort="xhigh")),
+        ({"reasoning": {"max_tokens": 0}}, Thinking(enabled=False)),
+        ({"reasoning": {"exclude": True}}, Thinking(hidden=True)),
+        ({"reasoning": {"exclude": False}}, Thinking()),
+        ({"reasoning_effort": "minimal"}, Thinking(enabled=True, effort="minimal")),
+        ({"reasoning_effort": "xhigh"}, Thinking(enabled=True, effort="xhigh")),
+        ({"reasoning_effort": "max"}, Thinking(enabled=True, effort="max")),
+        ({"disable_reasoning": False}, Thinking()),
+        ({"include_reasoning": True}, Thinking()),
+        ({"reasoning_format": "parsed"}, Thinking()),
+        ({"thinking_budget": 64}, Thinking(budget_tokens=64)),
+        ({"thinking_budget": -1}, Thinking()),
+        ({"thinking_token_budget": 64}, Thinking(budget_tokens=64)),
+        ({"thinking_token_budget": 0}, Thinking(enabled=False)),
+        ({"clear_thinking": True}, Thinking(clear=True)),
+        (
+            {"reasoning_effort": "none", "enable_thinking": False, "thinking_budget": 0},
+            Thinking(enabled=False),
+        ),
     ],
 )
 def test_spellings_of_thinking(fields: dict[str, Any], expected: Thinking):
@@ -510,11 +648,51 @@ def test_spellings_of_thinking(fields: dict[str, Any], expected: Thinking):
     assert decode(**fields).request.thinking == expected
 
 
-def test_contradictory_spellings():
+@pytest.mark.parametrize(
+    ("fields", "first", "second"),
+    [
+        (
+            {"enable_thinking": True, "chat_template_kwargs": {"enable_thinking": False}},
+            "enable_thinking",
+            "chat_template_kwargs.enable_thinking",
+        ),
+        (
+            {"thinking": {"type": "disabled"}, "reasoning_effort": "high"},
+            "thinking.type",
+            "reasoning_effort",
+        ),
+        (
+            {"thinking": {"budget_tokens": 5}, "thinking_token_budget": 6},
+            "thinking.budget_tokens",
+            "thinking_token_budget",
+        ),
+        ({"enable_thinking": True, "thinking_budget": 0}, "enable_thinking", "thinking_budget"),
+        (
+            {"reasoning": {"effort": "low"}, "reasoning_effort": "high"},
+            "reasoning.effort",
+            "reasoning_effort",
+        ),
+        (
+            {"clear_thinking": True, "chat_template_kwargs": {"clear_thinking": False}},
+            "clear_thinking",
+            "chat_template_kwargs.clear_thinking",
+        ),
+        (
+            {"chat_template_kwargs": {"enable_thinking": True, "thinking": False}},
+            "chat_template_kwargs.enable_thinking",
+            "chat_template_kwargs.thinking",
+        ),
+    ],
+)
+def test_contradictory_spellings(fields: dict[str, Any], first: str, second: str):
     """Two spellings that contradict each other are both named."""
-    error = refusal(enable_thinking=True, chat_template_kwargs={"enable_thinking": False})
-    assert error.param == "chat_template_kwargs.enable_thinking"
-    assert "enable_thinking and chat_template_kwargs.enable_thinking" in error.message
+    error = refusal(**fields)
+    assert error.param == second
+    assert f"{first} and {second}" in error.message
+
+
+def test_spellings_that_agree():
+    """The same said twice is no contradiction."""
     assert decode(reasoning_effort="high", thinking={"type": "enabled"}).request.thinking.enabled
 
 
@@ -534,6 +712,38 @@ def test_template_arguments():
         ({"min_completion_tokens": 5}, "sampling.min_tokens", "min_completion_tokens"),
         ({"service_tier": "fast"}, "service_class", "service_tier"),
         ({"reasoning_effort": "low"}, "thinking.effort", "reasoning_effort"),
+        ({"thinking_budget": 5}, "thinking.budget_tokens", "thinking_budget"),
+        ({"thinking_token_budget": 5}, "thinking.budget_tokens", "thinking_token_budget"),
+        ({"reasoning": {"max_tokens": 5}}, "thinking.budget_tokens", "reasoning.max_tokens"),
+        ({"guided_json": {}}, "response_format", "guided_json"),
+        ({"guided_json": {}}, "response_format.json_schema.schema", "guided_json"),
+        ({"guided_json": {}}, "response_format.json_schema.schema.items", "guided_json.items"),
+        ({"guided_regex": "a"}, "response_format.pattern", "guided_regex"),
+        (
+            {"structured_outputs": {"json_object": True}},
+            "response_format",
+            "structured_outputs.json_object",
+        ),
+        ({"regex": "a"}, "response_format.pattern", "regex"),
+        ({"guided_choice": ["a"]}, "response_format.pattern", "guided_choice"),
+        ({"guided_grammar": "a"}, "response_format.grammar", "guided_grammar"),
+        (
+            {"structured_outputs": {"json": {}}},
+            "response_format.json_schema.schema",
+            "structured_outputs.json",
+        ),
+        (
+            {"response_format": {"type": "json_object", "schema": {"type": "object"}}},
+            "response_format.json_schema.schema.type",
+            "response_format.schema.type",
+        ),
+        (
+            {"response_format": {"type": "regex", "regex": "a"}},
+            "response_format.pattern",
+            "response_format.regex",
+        ),
+        ({}, "tools[0].function.parameters", "tools[0].function.parameters"),
+        ({}, "tool_choice", "tool_choice"),
         ({}, "sampling.logit_bias.5", "logit_bias.5"),
         ({}, "messages[1].content[0]", "messages[1].content[0]"),
     ],
@@ -543,6 +753,15 @@ def test_names_of_the_client(fields: dict[str, Any], core: str, expected: str):
     assert client_name(core, decode(**fields).names) == expected
 
 
+@pytest.mark.parametrize("joint", [" holds more than 9 schemas", ": it leads back to itself"])
+def test_complaints_in_the_clients_words(joint: str):
+    """An error or a warning that opens with core's path of a field says the client's instead."""
+    path = "response_format.json_schema.schema"
+    names = decode(guided_json={}).names
+    assert client_message(InvalidRequest(path + joint, param=path), names) == "guided_json" + joint
+    assert client_warnings((path + joint,), names) == ["guided_json" + joint]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: (
@@ -550,7 +769,12 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-NAMES = st.sampled_from([*fields_of_the_reference(), "thinking", "reasoning", "top_k", "tools"])
+NAMES = st.sampled_from(
+    [
+        *(*fields_of_the_reference(), "thinking", "reasoning", "top_k", "deadline_s", "cache_salt"),
+        *("guided_json", "guided_choice", "structured_outputs", "regex", "thinking_budget"),
+    ]
+)
 
 
 @given(st.dictionaries(NAMES, JSON, max_size=4))

@@ -50,7 +50,7 @@ from glimt.core.request import (
     Tool,
     ToolChoice,
 )
-from glimt.core.usage import Usage
+from glimt.core.usage import Timing, Usage
 from glimt.wire.chat_completions.asking import encode_request
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.chat_completions.reading import ChunkDecoder
@@ -150,6 +150,8 @@ REQUESTS = st.builds(
     service_class=st.sampled_from(["priority", "default", "flex"]),
     template_arguments=st.dictionaries(st.just("language"), TEXT, max_size=1),
     cache_key=st.none() | TEXT,
+    cache_salt=st.none() | SOME_TEXT,
+    deadline_s=st.none() | st.floats(0.001, 1e9),
     user=st.none() | TEXT,
     session=st.none() | TEXT,
     metadata=st.dictionaries(NAME, TEXT, max_size=2),
@@ -232,7 +234,10 @@ def call_events(choice: int, index: int, *pieces: str) -> list[Event]:
 @st.composite
 def answers(draw: st.DrawFn) -> list[Event]:
     """Well-formed streams of two choices."""
-    events: list[Event] = [Started(id="glimt-1", model="m", created=5, provider="p")]
+    service_class = draw(st.sampled_from(["default", "flex", "priority"]))
+    events: list[Event] = [
+        Started(id="glimt-1", model="m", created=5, provider="p", service_class=service_class)
+    ]
     for choice in range(2):
         logprobs = draw(st.sampled_from([(), (TOKEN,)]))
         for kind in (ReasoningDelta, TextDelta):
@@ -243,11 +248,16 @@ def answers(draw: st.DrawFn) -> list[Event]:
             events += call_events(choice, index, *draw(st.lists(SOME_TEXT, max_size=2)))
         reason = "tool_calls" if num_calls else draw(st.sampled_from(["stop", "length"]))
         events.append(ChoiceFinished(choice=choice, reason=reason))
-    usage = draw(st.integers(0, 9))
-    return [
-        *events,
-        Finished(usage=Usage(prompt_tokens=3, cached_tokens=1, completion_tokens=usage)),
-    ]
+    usage = Usage(
+        prompt_tokens=3,
+        cached_tokens=1,
+        completion_tokens=draw(st.integers(0, 9)),
+        accepted_draft_tokens=draw(st.integers(0, 9)),
+        rejected_draft_tokens=draw(st.integers(0, 9)),
+    )
+    timing = draw(st.sampled_from([Timing(), Timing(queue_s=0.5, completion_s=1.0, total_s=1.5)]))
+    warnings = tuple(draw(st.lists(NAME, max_size=2, unique=True)))
+    return [*events, Finished(usage=usage, timing=timing, warnings=warnings)]
 
 
 @given(answers(), st.booleans(), st.integers(1, 40))

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types import Completion
 
@@ -19,7 +20,8 @@ from glimt.core.events import (
     TopLogprob,
     collect,
 )
-from glimt.core.usage import Usage
+from glimt.core.request import JsonObjectFormat, RegexFormat
+from glimt.core.usage import Timing, Usage
 from glimt.wire.codec import Call
 from glimt.wire.completions.codec import CompletionsCodec
 from glimt.wire.sse import EventDecoder
@@ -85,6 +87,10 @@ def test_defaults_and_names():
         ({"messages": []}, "messages"),
         ({"model": None}, "model"),
         ({"use_beam_search": True}, "use_beam_search"),
+        ({"ebnf": "a"}, "ebnf"),
+        ({"guided_json": {}, "response_format": {"type": "json_object"}}, "guided_json"),
+        ({"deadline_s": 0}, "deadline_s"),
+        ({"cache_salt": ""}, "cache_salt"),
     ],
 )
 def test_mistakes_name_the_field(fields: dict[str, Any], param: str):
@@ -92,6 +98,31 @@ def test_mistakes_name_the_field(fields: dict[str, Any], param: str):
     with pytest.raises(InvalidRequest) as caught:
         decode(**fields)
     assert caught.value.param == param
+
+
+def test_formats():
+    """A raw prompt's answer may be held to a format too, in every spelling of chat's."""
+    assert decode(guided_regex="a+").request.response_format == RegexFormat("a+")
+    asked = {"type": "json_object"}
+    assert decode(response_format=asked).request.response_format == JsonObjectFormat()
+    call = decode(structured_outputs={"choice": ["a", "b"]}, prompt=["x", "y"])
+    assert [r.response_format for r in call.requests] == [RegexFormat("a|b")] * 2
+    assert call.names["response_format.pattern"] == "structured_outputs.choice"
+    assert call.warnings == ()
+
+
+def test_what_the_end_tells():
+    """Times, the class that was given and late warnings are in the body, and in the last chunk."""
+    timing = Timing(queue_s=0.5, prompt_s=1.0, completion_s=2.0, total_s=3.5)
+    finished = Finished(usage=FINISHED.usage, timing=timing, warnings=("sampling.seed was late",))
+    started = msgspec.structs.replace(STARTED, service_class="flex")
+    events = [started, TextDelta(text="a"), ChoiceFinished(reason="stop"), finished]
+    whole, (*others, last) = both(events, decode(stream=True))
+    for document in (whole, last):
+        assert document["service_tier"] == "flex"
+        assert document["time_info"]["total_time"] == 3.5
+        assert document["glimt"] == {"warnings": ["seed was late"]}
+    assert all("glimt" not in chunk and "time_info" not in chunk for chunk in others)
 
 
 def test_answers():

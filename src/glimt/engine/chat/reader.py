@@ -60,6 +60,7 @@ class ChoiceReader:
 
     Attributes:
         finished: `ChoiceFinished` was given; what comes after it is not read.
+        reason: The one it gave.
         num_tokens: Tokens read, the one that ended it included.
         num_thought_tokens: Those of them that were thought, `</think>` included.
     """
@@ -81,6 +82,7 @@ class ChoiceReader:
         self._num_read = 0
         self._num_shown = 0
         self.finished = False
+        self.reason: FinishReason | None = None
         self.num_tokens = 0
         self.num_thought_tokens = 0
 
@@ -223,7 +225,7 @@ class ChoiceReader:
         return "tool_calls" if self._parser is not None and self._parser.num_calls else "stop"
 
     def _finish(self, reason: FinishReason, stop: str | int | None = None) -> None:
-        self.finished = True
+        self.finished, self.reason = True, reason
         self._events.append(ChoiceFinished(choice=self._choice, reason=reason, stop=stop))
 
     def _release_logprobs(self, *, cut: bool = False) -> None:

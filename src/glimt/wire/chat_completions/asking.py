@@ -78,6 +78,8 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         body["service_tier"] = request.service_class
     optional = {
         "prompt_cache_key": request.cache_key,
+        "cache_salt": request.cache_salt,
+        "deadline_s": request.deadline_s,
         "user": request.user,
         "session_id": request.session,
         "metadata": request.metadata or None,

@@ -2,7 +2,8 @@
 
 https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming. Thoughts are
 `reasoning_content`, as GLM servers write them. A chunk leaves `usage` out where there is none; the
-last one has it even when nobody asked, because clients of GLM servers read it there.
+last one has it even when nobody asked, because clients of GLM servers read it there. What only the
+end can tell comes with the usage: the times, and every warning, since headers are long gone.
 """
 
 from typing import Final
@@ -28,8 +29,8 @@ from glimt.core.events import (
 from glimt.wire import sse
 from glimt.wire.chat_completions import types
 from glimt.wire.chat_completions.errors import error_document
-from glimt.wire.codec import Call, json_object
-from glimt.wire.openai_types import Usage, usage_of
+from glimt.wire.codec import Call, all_warnings, json_object
+from glimt.wire.openai_types import extension_of, time_info_of, usage_of
 
 DONE: Final = sse.encode(b"[DONE]")
 OBJECT: Final = "chat.completion"
@@ -43,14 +44,18 @@ def completion_id(started: Started) -> str:
 
 def encode_answer(call: Call, answer: Answer) -> bytes:
     """The whole answer."""
+    started = answer.started
     return json_object(
         types.ChatCompletion(
-            id=completion_id(answer.started),
+            id=completion_id(started),
             object=OBJECT,
-            created=answer.started.created,
-            model=answer.started.model,
+            created=started.created,
+            model=started.model,
             choices=[_choice(call, choice) for choice in answer.choices],
             usage=usage_of(answer.usage),
+            service_tier=started.service_class,
+            time_info=time_info_of(answer.timing, started.created),
+            glimt=extension_of(all_warnings(call, started.warnings, answer.warnings)),
         )
     )
 
@@ -114,6 +119,8 @@ class ChunkEncoder:
         self._hidden = call.request.thinking.hidden
         self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
         self._held: types.ChunkChoice | None = None
+        self._service_tier: str | msgspec.UnsetType = msgspec.UNSET
+        self._early_warnings: tuple[str, ...] = ()
 
     def encode(self, event: Event) -> bytes:  # noqa: PLR0911  one for each kind
         """The chunks for an event; usually one."""
@@ -151,7 +158,7 @@ class ChunkEncoder:
             case Started():
                 return self._open(event)
             case Finished():
-                return self._bill(usage_of(event.usage))
+                return self._bill(event)
             case ReasoningDelta() | ToolCallFinished() | KeepAlive():
                 return b""
 
@@ -167,10 +174,14 @@ class ChunkEncoder:
         self._chunk.id = completion_id(started)
         self._chunk.created = started.created
         self._chunk.model = started.model
-        return b"".join(
+        self._chunk.service_tier = self._service_tier = started.service_class
+        self._early_warnings = started.warnings
+        opening = b"".join(
             self._say(index, types.Delta(role="assistant", content=""))
             for index in range(self._call.num_choices)
         )
+        self._chunk.service_tier = msgspec.UNSET
+        return opening
 
     def _say(
         self,
@@ -196,7 +207,7 @@ class ChunkEncoder:
         self._chunk.choices = [held]
         return sse.encode(json_object(self._chunk))
 
-    def _bill(self, usage: Usage) -> bytes:
+    def _bill(self, finished: Finished) -> bytes:
         if self._call.include_usage or self._held is None:
             released = self._release()
             self._chunk.choices = []
@@ -204,5 +215,9 @@ class ChunkEncoder:
             released = b""
             self._chunk.choices = [self._held]
             self._held = None
-        self._chunk.usage = usage
+        self._chunk.usage = usage_of(finished.usage)
+        self._chunk.service_tier = self._service_tier
+        self._chunk.time_info = time_info_of(finished.timing, self._chunk.created)
+        warnings = all_warnings(self._call, self._early_warnings, finished.warnings)
+        self._chunk.glimt = extension_of(warnings)
         return released + sse.encode(json_object(self._chunk))

@@ -31,7 +31,8 @@ from glimt.core.events import (
     TopLogprob,
 )
 from glimt.core.ids import new_id
-from glimt.core.usage import Usage
+from glimt.core.usage import Timing, Usage
+from glimt.wire.sampling import SERVICE_CLASSES
 
 DONE = "[DONE]"
 
@@ -93,6 +94,8 @@ class _PromptDetails(msgspec.Struct):
 
 class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -100,6 +103,17 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+
+
+class _TimeInfo(msgspec.Struct):
+    queue_time: float = 0.0
+    prompt_time: float = 0.0
+    completion_time: float = 0.0
+    total_time: float = 0.0
+
+
+class _Extension(msgspec.Struct):
+    warnings: list[str] = []
 
 
 class _Error(msgspec.Struct):
@@ -115,6 +129,9 @@ class _Chunk(msgspec.Struct):
     created: int | float | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    service_tier: str | None = None
+    time_info: _TimeInfo | None = None
+    glimt: _Extension | None = None
     error: _Error | None = None
 
 
@@ -132,6 +149,8 @@ class ChunkDecoder:
         self._finished = False
         self._open_calls: dict[int, ToolCallStarted] = {}
         self._usage = Usage()
+        self._timing = Timing()
+        self._warnings: tuple[str, ...] = ()
 
     def feed(self, data: str) -> list[Event]:
         """The events of one chunk; `data` is a server-sent event's.
@@ -154,6 +173,10 @@ class ChunkDecoder:
             events.append(self._start(chunk))
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
+        if chunk.time_info is not None:
+            self._timing = _timing(chunk.time_info)
+        if chunk.glimt is not None:
+            self._warnings = tuple(chunk.glimt.warnings)
         for choice in chunk.choices or ():
             events += self._choice(choice)
         return events
@@ -169,7 +192,7 @@ class ChunkDecoder:
         if self._finished:
             return []
         self._finished = True
-        return [Finished(usage=self._usage)]
+        return [Finished(usage=self._usage, timing=self._timing, warnings=self._warnings)]
 
     def _start(self, chunk: _Chunk) -> Started:
         number = (chunk.id or new_id("")).removeprefix("chatcmpl-")
@@ -178,6 +201,7 @@ class ChunkDecoder:
             model=chunk.model or self._model,
             created=int(chunk.created or 0),
             provider=self._provider,
+            service_class=SERVICE_CLASSES.get(chunk.service_tier or "", "default"),
         )
 
     def _choice(self, choice: _Choice) -> list[Event]:
@@ -264,6 +288,17 @@ def _usage(usage: _Usage) -> Usage:
         cached_tokens=prompt.cached_tokens or 0,
         completion_tokens=usage.completion_tokens,
         reasoning_tokens=completion.reasoning_tokens or 0,
+        accepted_draft_tokens=completion.accepted_prediction_tokens or 0,
+        rejected_draft_tokens=completion.rejected_prediction_tokens or 0,
+    )
+
+
+def _timing(times: _TimeInfo) -> Timing:
+    return Timing(
+        queue_s=times.queue_time,
+        prompt_s=times.prompt_time,
+        completion_s=times.completion_time,
+        total_s=times.total_time,
     )
 
 

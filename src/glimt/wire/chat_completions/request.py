@@ -12,13 +12,15 @@ import msgspec
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
-from glimt.wire.chat_completions.formats import read_response_format
+from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
 from glimt.wire.codec import Call
 from glimt.wire.fields import ANYTHING, Fields
 from glimt.wire.sampling import (
+    read_cache_salt,
+    read_deadline,
     read_num_choices,
     read_sampling,
     read_service_class,
@@ -30,11 +32,7 @@ _REFUSED: Final = {
     "audio": "this server answers in text alone",
     "web_search_options": "this server does not search the web",
     "moderation": "this server does not moderate",
-    "guided_json": "describe the JSON in the prompt",
-    "guided_regex": "describe the format in the prompt",
-    "guided_grammar": "describe the format in the prompt",
-    "guided_choice": "list the choices in the prompt",
-    "structured_outputs": "describe the format in the prompt",
+    **FORMATS,
     "echo": "a chat has no prompt to repeat; use /v1/completions",
     "continue_final_message": "an answer always begins anew",
     "prompt_logprobs": "only the answer's log-probabilities are available",
@@ -82,13 +80,15 @@ def decode_request(body: bytes) -> Call:
         tools=tools,
         tool_choice=read_tool_choice(fields, tools),
         parallel_tool_calls=True if parallel is None else parallel,
-        response_format=read_response_format(fields, warnings),
+        response_format=read_response_format(fields, names=names, warnings=warnings),
         thinking=thinking,
         num_choices=read_num_choices(fields, names),
         sampling=read_sampling(fields, names=names, top_logprobs=_top_logprobs(fields)),
         service_class=read_service_class(fields, names),
         template_arguments=template_arguments,
         cache_key=fields.text("prompt_cache_key"),
+        cache_salt=read_cache_salt(fields),
+        deadline_s=read_deadline(fields),
         user=read_user(fields),
         session=fields.text("session_id"),
         metadata=_metadata(fields),

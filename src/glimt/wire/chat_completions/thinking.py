@@ -1,4 +1,4 @@
-"""How to think, in every vendor's spelling: Z.ai, Cerebras, OpenRouter, OpenAI, vLLM and SGLang.
+"""How to think, in every spelling: those of Z.ai, Cerebras, OpenRouter, OpenAI, Alibaba and vLLM.
 
 All of them become one `core.request.Thinking`; two that contradict each other are an error that
 names both. `names` learns which spelling was used, so that later complaints use it too.
@@ -14,6 +14,12 @@ from glimt.wire.fields import Fields, convert_as, whole
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _ON: Final = ("enabled", "auto", "adaptive")
+_TEMPLATE_SWITCHES: Final = {
+    "enable_thinking": "enabled",
+    "thinking": "enabled",
+    "clear_thinking": "clear",
+}
+"""Arguments of chat templates that mean a setting of ours: GLM's, and DeepSeek's `thinking`."""
 _FORMATS: Final = {
     "none": False,
     "parsed": False,
@@ -103,12 +109,13 @@ def read_thinking(
     if fields.flag("disable_reasoning"):
         wishes.add("enabled", value=False, spelling="disable_reasoning")
     wishes.add("clear", fields.flag("clear_thinking"), "clear_thinking")
-    wishes.add_budget(fields.integer("thinking_budget"), "thinking_budget")
+    for spelling in ("thinking_budget", "thinking_token_budget"):
+        wishes.add_budget(fields.integer(spelling), spelling)
     if fields.flag("include_reasoning") is False:
         wishes.add("hidden", value=True, spelling="include_reasoning")
     _reasoning_format(fields, wishes)
     arguments = fields.take("chat_template_kwargs", dict[str, Any]) or {}
-    for kind, key in (("enabled", "enable_thinking"), ("clear", "clear_thinking")):
+    for key, kind in _TEMPLATE_SWITCHES.items():
         path = f"chat_template_kwargs.{key}"
         value = arguments.pop(key, None)
         wishes.add(kind, None if value is None else convert_as(value, bool, path), path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from glimt.wire.openai_types import Usage
+from glimt.wire.openai_types import Extension, TimeInfo, Usage
 
 
 class ImageUrl(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,7 +182,7 @@ class ChoiceOut(msgspec.Struct):
 
 
 class ChatCompletion(msgspec.Struct):
-    """The response."""
+    """The response. `service_tier` is the one that was given, whichever was asked for."""
 
     id: str
     object: str
@@ -190,6 +190,9 @@ class ChatCompletion(msgspec.Struct):
     model: str
     choices: list[ChoiceOut]
     usage: Usage
+    service_tier: str
+    time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
+    glimt: Extension | msgspec.UnsetType = msgspec.UNSET
 
 
 class Delta(msgspec.Struct):
@@ -212,7 +215,10 @@ class ChunkChoice(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """One event of a stream. `usage` is left out where there is none: null breaks some clients."""
+    """One event of a stream. `usage` is left out where there is none: null breaks some clients.
+
+    The first chunks and the last have `service_tier`, the last what else is known at the end.
+    """
 
     id: str
     object: str
@@ -220,3 +226,6 @@ class Chunk(msgspec.Struct):
     model: str
     choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    service_tier: str | msgspec.UnsetType = msgspec.UNSET
+    time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
+    glimt: Extension | msgspec.UnsetType = msgspec.UNSET

@@ -8,6 +8,8 @@ import codecs
 from collections import defaultdict
 from typing import Final
 
+import msgspec
+
 from glimt.core.errors import GlimtError
 from glimt.core.events import (
     Answer,
@@ -25,9 +27,9 @@ from glimt.core.parts import ReasoningPart, TextPart
 from glimt.wire import sse
 from glimt.wire.chat_completions.errors import error_document
 from glimt.wire.chat_completions.events import DONE
-from glimt.wire.codec import Call, json_object
+from glimt.wire.codec import Call, all_warnings, json_object
 from glimt.wire.completions import types
-from glimt.wire.openai_types import Usage, usage_of
+from glimt.wire.openai_types import extension_of, time_info_of, usage_of
 
 OBJECT: Final = "text_completion"
 
@@ -39,14 +41,18 @@ def completion_id(started: Started) -> str:
 
 def encode_answer(call: Call, answer: Answer) -> bytes:
     """The whole answer."""
+    started = answer.started
     return json_object(
         types.Completion(
-            id=completion_id(answer.started),
+            id=completion_id(started),
             object=OBJECT,
-            created=answer.started.created,
-            model=answer.started.model,
+            created=started.created,
+            model=started.model,
             choices=[_choice(call, choice) for choice in answer.choices],
             usage=usage_of(answer.usage),
+            service_tier=started.service_class,
+            time_info=time_info_of(answer.timing, started.created),
+            glimt=extension_of(all_warnings(call, started.warnings, answer.warnings)),
         )
     )
 
@@ -103,13 +109,15 @@ def _name(token: TokenLogprob | TopLogprob) -> str:
 
 
 class ChunkEncoder:
-    """The chunks of one answer; the last one carries the usage, as with chat."""
+    """The chunks of one answer; the last one carries the usage and its company, as with chat."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self._chunk = types.Completion(id="", object=OBJECT, created=0, model="", choices=[])
         self._logprobs = defaultdict[int, _Logprobs](lambda: _Logprobs(call))
         self._held: types.ChoiceOut | None = None
+        self._service_tier: str | msgspec.UnsetType = msgspec.UNSET
+        self._early_warnings: tuple[str, ...] = ()
 
     def encode(self, event: Event) -> bytes:
         """The chunks for an event."""
@@ -133,9 +141,11 @@ class ChunkEncoder:
                 self._chunk.id = completion_id(event)
                 self._chunk.created = event.created
                 self._chunk.model = event.model
+                self._service_tier = event.service_class
+                self._early_warnings = event.warnings
                 return b""
             case Finished():
-                return self._bill(usage_of(event.usage))
+                return self._bill(event)
             case _:
                 return b""
 
@@ -155,11 +165,15 @@ class ChunkEncoder:
         held, self._held = self._held, None
         return b"" if held is None else self._say(held)
 
-    def _bill(self, usage: Usage) -> bytes:
+    def _bill(self, finished: Finished) -> bytes:
         if self._call.include_usage or self._held is None:
-            released = self._release()
-            self._chunk.usage = usage
-            return released + self._say()
-        held, self._held = self._held, None
-        self._chunk.usage = usage
-        return self._say(held)
+            released, choices = self._release(), ()
+        else:
+            released, choices = b"", (self._held,)
+            self._held = None
+        self._chunk.usage = usage_of(finished.usage)
+        self._chunk.service_tier = self._service_tier
+        self._chunk.time_info = time_info_of(finished.timing, self._chunk.created)
+        warnings = all_warnings(self._call, self._early_warnings, finished.warnings)
+        self._chunk.glimt = extension_of(warnings)
+        return released + self._say(*choices)

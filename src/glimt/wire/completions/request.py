@@ -11,10 +11,12 @@ import msgspec
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
-from glimt.wire.chat_completions.formats import read_response_format
+from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.codec import Call
 from glimt.wire.fields import ANYTHING, Fields, whole
 from glimt.wire.sampling import (
+    read_cache_salt,
+    read_deadline,
     read_num_choices,
     read_sampling,
     read_service_class,
@@ -33,11 +35,7 @@ _REFUSED: Final = {
     "use_beam_search": "answers are sampled",
     "prompt_logprobs": "only the answer's log-probabilities are available",
     "prompt_embeds": "give text or token ids",
-    "guided_json": "describe the JSON in the prompt",
-    "guided_regex": "describe the format in the prompt",
-    "guided_grammar": "describe the format in the prompt",
-    "guided_choice": "list the choices in the prompt",
-    "structured_outputs": "describe the format in the prompt",
+    **FORMATS,
     "messages": "conversations go to /v1/chat/completions",
 }
 
@@ -78,11 +76,13 @@ def decode_request(body: bytes) -> Call:
         prompt=prompts[0],
         suffix=fields.text("suffix"),
         echo=fields.flag("echo") or False,
-        response_format=read_response_format(fields, warnings),
+        response_format=read_response_format(fields, names=names, warnings=warnings),
         sampling=sampling,
         num_choices=num_choices,
         service_class=read_service_class(fields, names),
         cache_key=fields.text("prompt_cache_key"),
+        cache_salt=read_cache_salt(fields),
+        deadline_s=read_deadline(fields),
         user=read_user(fields),
         extensions=fields.rest(),
     )

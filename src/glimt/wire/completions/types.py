@@ -2,7 +2,7 @@
 
 import msgspec
 
-from glimt.wire.openai_types import Usage
+from glimt.wire.openai_types import Extension, TimeInfo, Usage
 
 
 class LogprobsOut(msgspec.Struct):
@@ -32,3 +32,6 @@ class Completion(msgspec.Struct):
     model: str
     choices: list[ChoiceOut]
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    service_tier: str | msgspec.UnsetType = msgspec.UNSET
+    time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
+    glimt: Extension | msgspec.UnsetType = msgspec.UNSET
