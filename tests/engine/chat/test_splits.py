@@ -88,57 +88,83 @@ words = st.sampled_from(
         *("</arg_valu", "<tool_call", "think>", "arg_key", "[MASK]", "<|user|>", "/nothink"),
     ]
 )
+gaps = st.sampled_from(["", "", "", "\n", " ", "\n\n", " \t"])
 texts = st.one_of(
-    st.lists(words, max_size=5).map("".join),
+    st.tuples(gaps, st.lists(words, min_size=1, max_size=4).map("".join), gaps).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
 )
-values = st.one_of(
-    texts,
-    st.sampled_from(
-        ["0", " 12 ", "-1.50", "1e9", "true", "null", "None", '["a", 1]', '{"a": "é"}']
-    ),
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
-        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
-        max_leaves=4,
-    ).map(lambda value: json.dumps(value, ensure_ascii=False)),
-)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
+    max_leaves=4,
+).map(lambda value: json.dumps(value, ensure_ascii=False))
+VALUES = {
+    "text": texts | st.sampled_from(["123_456", "null", "true"]),
+    "maybe": texts | st.sampled_from(["null", "null", "nul", "nullx", " null", "None"]),
+    "count": st.integers().map(str) | st.sampled_from([" 12 ", "1_0", "null", "0x1"]),
+    "ratio": st.floats().map(str) | st.sampled_from(["-1.50", "1e9", "NaN", "Infinity"]),
+    "flag": st.sampled_from(["true", "false", "True", " true\n"]),
+    "list": json_values | st.sampled_from(['["a", 1]', "[1", "['a']"]),
+    "map": json_values | st.sampled_from(['{"a": "é"}', "{"]),
+    "unit": st.sampled_from(["C", "F", "1", "null", "K"]),
+    "either": st.sampled_from(["5", "five", "null", '"5"']),
+    "any": json_values | texts,
+    "undeclared": json_values | texts,
+    " text ": texts,
+    "": texts,
+}
 tags = st.sampled_from(list(Tag))
-names = st.sampled_from([*NAMES, "get_weath", "rm", "now\n", " get "])
-keys = st.sampled_from([*SCHEMAS, "undeclared", " text ", ""])
-gaps = st.sampled_from(["", "", "", "\n", " "])
+names = st.sampled_from(
+    [*["get_weather"] * 8, "now", "now", "get", "browser.open", "get_weath", "rm", "now\n", " get "]
+)
+
+
+kinds = st.sampled_from(["text", "text", "call", "call", "tag"])
 
 
 @st.composite
 def calls(draw: st.DrawFn) -> list[Piece]:
-    """A call; now and then a tag of it is left out."""
+    """A call, mostly typed by its schema; now and then a tag of it is missing, or one too many."""
     pieces: list[Piece] = [Tag.CALL, draw(names)]
-    for _ in range(draw(st.integers(0, 3))):
-        pieces += [draw(gaps), Tag.KEY, draw(keys), Tag.END_KEY, draw(gaps), Tag.VALUE]
-        pieces += [draw(values), Tag.END_VALUE, draw(gaps)]
+    for key in draw(st.lists(st.sampled_from(list(VALUES)), max_size=3)):
+        pieces += [draw(gaps), Tag.KEY, key, Tag.END_KEY, draw(gaps), Tag.VALUE]
+        pieces += [draw(VALUES[key]), Tag.END_VALUE, draw(gaps)]
     pieces.append(Tag.END_CALL)
-    if draw(st.integers(0, 3)) == 0:
-        del pieces[draw(st.integers(0, len(pieces) - 1))]
+    match draw(st.integers(0, 7)):
+        case 0:
+            del pieces[draw(st.integers(0, len(pieces) - 1))]
+        case 1:
+            pieces.insert(draw(st.integers(0, len(pieces))), draw(tags))
+        case 2 if Tag.VALUE in pieces:
+            inside = [draw(texts), draw(st.sampled_from([Tag.END_CALL, Tag.KEY, *Tag]))]
+            start = pieces.index(Tag.VALUE) + 1
+            pieces[start:start] = inside
+        case _:
+            pass
     return pieces
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[Piece]:
     """An answer, mostly as it should be; it may end anywhere."""
-    stretch = st.one_of(
-        texts.map(lambda text: [text]), texts.map(lambda text: [text]), calls(), calls(),
-        tags.map(lambda tag: [tag]),
-    )  # fmt: skip
     pieces: list[Piece] = []
     if draw(st.booleans()):
         pieces += [draw(texts), Tag.END_THINK, draw(gaps)]
-    for part in draw(st.lists(stretch, max_size=4)):
-        pieces += part
+    for kind in draw(
+        st.lists(st.sampled_from(["text", "call", "text", "call", "tag"]), max_size=5)
+    ):
+        match kind:
+            case "text":
+                pieces.append(draw(texts))
+            case "call":
+                pieces += draw(calls())
+            case _:
+                pieces.append(draw(tags))
     pieces = [piece for piece in pieces if piece]
-    if draw(st.integers(0, 3)) == 0:
-        pieces = pieces[: draw(st.integers(0, len(pieces)))]
-        if pieces and isinstance(pieces[-1], str):
-            pieces[-1] = pieces[-1][: draw(st.integers(1, len(pieces[-1])))]
+    if pieces and draw(st.integers(0, 3)) == 0:
+        pieces = pieces[: draw(st.integers(1, len(pieces)))]
+        if isinstance(last := pieces[-1], str):
+            pieces[-1] = last[: draw(st.integers(1, len(last)))]
     return pieces
 
 
@@ -246,18 +272,19 @@ def test_text_in_any_split(pieces: list[Piece], sizes: list[int], thinking: bool
     assert read([1] * len(text)) == unstreamed
 
 
-@st.composite
-def token_ids(draw: st.DrawFn) -> list[int]:
-    """An answer in tokens: tags are control tokens, text is not always cut as the encoder would."""
+def tokens_of(pieces: Sequence[Piece], *, bytewise: Sequence[bool] = ()) -> list[int]:
+    """An answer in tokens: tags are control tokens; where `bytewise` says so, a byte is a token.
+
+    Letters of several bytes then come in parts.
+    """
     ids: list[int] = []
-    for piece in draw(answers()):
+    for number, piece in enumerate(pieces):
         if isinstance(piece, Tag):
             ids += encoded(piece.value)
-        elif draw(st.booleans()):
-            ids += TOKENIZER.encode_untrusted(piece)
-        else:
-            # Byte by byte: letters of several bytes come in parts.
+        elif number < len(bytewise) and bytewise[number]:
             ids += [BYTES[byte] for byte in piece.encode()]
+        else:
+            ids += TOKENIZER.encode_untrusted(piece)
     return ids
 
 
@@ -278,7 +305,8 @@ rules = st.builds(
 
 
 @given(
-    ids=token_ids(),
+    pieces=answers(),
+    bytewise=st.lists(flags, max_size=20),
     sizes=cuts,
     thinking=flags,
     rules=rules,
@@ -287,10 +315,17 @@ rules = st.builds(
 )
 @settings(max_examples=4 * EXAMPLES)
 def test_tokens_in_any_grouping(
-    ids: list[int], sizes: list[int], thinking: bool, rules: ReadingRules, finish, logprobs: bool
+    pieces: list[Piece],
+    bytewise,
+    sizes: list[int],
+    thinking: bool,
+    rules: ReadingRules,
+    finish,
+    logprobs: bool,
 ):
     """The reader gives the same however many tokens a step brings: answer, counts, logprobs."""
     asked = Asked(tools=TOOLS, thinking=thinking, rules=rules)
+    ids = tokens_of(pieces, bytewise=bytewise)
     if finish == "stop" or not ids:
         ids = [*ids, *encoded("<|user|>")]
 
@@ -318,12 +353,20 @@ def test_tokens_in_any_grouping(
         check(events)
 
 
-@given(ids=token_ids(), sizes=cuts, thinking=flags)
-@settings(max_examples=EXAMPLES)
-def test_streamed_answers_are_collected_ones(ids: list[int], sizes: list[int], thinking: bool):
-    """Collected into one document, any stream of the same tokens is the same answer."""
+@given(pieces=answers(), bytewise=st.lists(flags, max_size=20), sizes=cuts, thinking=flags)
+@settings(max_examples=2 * EXAMPLES)
+def test_streamed_answers_are_collected_ones(
+    pieces: list[Piece], bytewise: list[bool], sizes: list[int], thinking: bool
+):
+    """Collected, any stream of an answer is one answer, wherever tokens cut its letters.
+
+    It is what the parser reads from the pieces themselves, without tokens.
+    """
     asked = Asked(tools=TOOLS, thinking=thinking)
-    ids = [*ids, *encoded("<|user|>")]
-    found = whole(streamed(asked, grouped(ids, sizes, "stop")))
-    assert whole(streamed(asked, grouped(ids, (), "stop"))) == found
+    end = encoded("<|user|>")
+    found = whole(streamed(asked, grouped([*tokens_of(pieces), *end], (), "stop")))
+    ids = [*tokens_of(pieces, bytewise=bytewise), *end]
+    assert whole(streamed(asked, grouped(ids, sizes, "stop"))) == found
     assert (found.reason == "tool_calls") == bool(found.calls)
+    deltas = parse([pieces], thinking=thinking, natural=True, repair=True)
+    assert whole([*deltas, ChoiceFinished(reason=found.reason)]) == found
