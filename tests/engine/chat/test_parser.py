@@ -1,14 +1,13 @@
-"""Laws of the parser: each row of model.md §4.1 and §4.2 by name, and the same for any chunking.
+"""Laws of the parser where the format is silent, and what it repairs.
 
-Answers are written as text with tags; `pieces` makes of it what the parser reads.
+The known bugs of other engines are in `test_known_bugs.py`, splits in `test_splits.py`. Answers
+are written as text with tags; `pieces` makes of it what the parser reads.
 """
 
 import json
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
 
 from glimt.core.events import (
     ReasoningDelta,
@@ -89,49 +88,13 @@ def weather(**arguments: object) -> tuple[object, ...]:
 CITY = "<arg_key>city</arg_key><arg_value>Paris</arg_value>"
 
 
-# model.md §4.1: thoughts
-
-
-def test_thinking_on_begins_in_a_thought():
-    """With thinking on the answer begins inside the thought, and `</think>` ends it."""
-    assert parse("why</think>because", thinking=True) == [("thought", "why"), ("text", "because")]
-
-
-def test_thinking_off_begins_in_text():
-    """With thinking off everything is text."""
-    assert parse("because") == [("text", "because")]
-
-
-def test_stray_opening_tag_is_swallowed():
-    """A `<think>` that the model repeats inside its thought is not shown."""
-    assert parse("<think>why</think>so", thinking=True) == [("thought", "why"), ("text", "so")]
-
-
-def test_stray_closing_tag_is_swallowed():
-    """A `</think>` in text, leading or later, is not shown."""
-    assert parse("</think>a</think>b") == [("text", "ab")]
+# Thoughts
 
 
 def test_model_opens_a_thought_itself():
     """A `<think>` in text opens a thought: before the answer, or once more after it."""
     assert parse("<think>why</think>so") == [("thought", "why"), ("text", "so")]
     assert parse("so<think>hm</think>!") == [("text", "so"), ("thought", "hm"), ("text", "!")]
-
-
-def test_call_ends_a_thought():
-    """A `<tool_call>` inside a thought ends it, and the call is not lost."""
-    answer = f"I need it<tool_call>get_weather{CITY}</tool_call>"
-    assert parse(answer, thinking=True) == [("thought", "I need it"), weather(city="Paris")]
-
-
-def test_unclosed_thought_is_the_answer():
-    """A thought that the model itself ended without `</think>` is given again as text."""
-    assert parse(" 42 ", thinking=True) == [("thought", "42"), ("text", "42")]
-
-
-def test_unclosed_thought_that_was_cut_off_is_a_thought():
-    """A thought that ran into the limit stays a thought."""
-    assert parse("42", thinking=True, natural=False) == [("thought", "42")]
 
 
 def test_unclosed_thought_after_an_answer_is_a_thought():
@@ -146,32 +109,7 @@ def test_thoughts_are_trimmed():
     assert parse("\n a\n\nb \n</think>c", thinking=True) == [("thought", "a\n\nb"), ("text", "c")]
 
 
-# model.md §4.2: calls
-
-
-def test_call_without_arguments():
-    """A call without arguments has `{}`."""
-    assert parse("<tool_call>now</tool_call>") == [("now", {}, True)]
-
-
-def test_name_is_held_until_it_is_whole():
-    """A name is given once and whole, not a prefix of it that another tool bears."""
-    parser = AnswerParser(TOOLS, thinking=False)
-    assert parser.push(pieces("<tool_call>get")) == []
-    assert parser.push(["_weather"]) == []
-    started = parser.push(pieces("<arg_key>"))[0]
-    assert isinstance(started, ToolCallStarted)
-    assert started.name == "get_weather"
-
-
-def test_long_strings_are_streamed():
-    """Every piece of a string value is given at once."""
-    parser = AnswerParser(TOOLS, thinking=False)
-    parser.push(pieces("<tool_call>get_weather<arg_key>city</arg_key><arg_value>"))
-    for text, expected in (("Pa", '"Pa'), ('"ri\n', '\\"ri\\n'), ("北", "北")):
-        (delta,) = parser.push([text])
-        assert isinstance(delta, ToolCallDelta)
-        assert delta.arguments == expected
+# Calls
 
 
 def test_string_or_null_is_streamed_once_it_is_no_null():
@@ -182,16 +120,6 @@ def test_string_or_null_is_streamed_once_it_is_no_null():
     (delta,) = parser.push(["ll and void"])
     assert isinstance(delta, ToolCallDelta)
     assert delta.arguments == '"null and void'
-
-
-def test_other_values_wait_for_their_end():
-    """A number or a list is given whole, as one JSON text."""
-    parser = AnswerParser(TOOLS, thinking=False)
-    parser.push(pieces("<tool_call>get_weather<arg_key>days</arg_key><arg_value>"))
-    assert parser.push(["1"]) == parser.push(["2"]) == []
-    (delta,) = parser.push(pieces("</arg_value>"))
-    assert isinstance(delta, ToolCallDelta)
-    assert delta.arguments == "12"
 
 
 def test_types_follow_the_schema():
@@ -206,64 +134,9 @@ def test_types_follow_the_schema():
     ]
 
 
-def test_deltas_are_one_json_text():
-    """The deltas of a call concatenate to one JSON object, nothing twice."""
-    deltas = read([pieces(f"<tool_call>get_weather{CITY}</tool_call>")])
-    text = "".join(delta.arguments for delta in deltas if isinstance(delta, ToolCallDelta))
-    assert text == '{"city": "Paris"}'
-
-
-def test_values_are_not_xml():
-    """`<`, `&` and tags of other languages are text, nothing is decoded."""
-    value = '<b>&amp; "x" <br/></b>'
-    answer = (
-        f"<tool_call>get_weather<arg_key>city</arg_key><arg_value>{value}</arg_value></tool_call>"
-    )
-    assert parse(answer) == [weather(city=value)]
-
-
-def test_space_in_strings_counts():
-    """A string value is verbatim, whitespace at its ends and newlines included."""
-    answer = (
-        "<tool_call>get_weather<arg_key>city</arg_key><arg_value>\n a \n</arg_value></tool_call>"
-    )
-    assert parse(answer) == [weather(city="\n a \n")]
-
-
-def test_newlines_between_tags():
-    """The layout of GLM-4.5, with newlines between tags, is read too; keys are trimmed."""
-    answer = (
-        "<tool_call>get_weather\n<arg_key> city </arg_key>\n<arg_value>Paris</arg_value>\n"
-        "<arg_key>days</arg_key>\n<arg_value>2</arg_value>\n</tool_call>"
-    )
-    assert parse(answer) == [weather(city="Paris", days=2)]
-
-
-def test_several_calls():
-    """Several calls are numbered in order, each with an id of its own."""
-    deltas = read([pieces("<tool_call>now</tool_call>\n<tool_call>get</tool_call>")])
-    started = [delta for delta in deltas if isinstance(delta, ToolCallStarted)]
-    assert [(delta.index, delta.name, delta.id) for delta in started] == [
-        (0, "now", "call_0"),
-        (1, "get", "call_1"),
-    ]
-
-
 def test_names_with_dots():
     """Names of the model's built-in tools, which have dots, are names."""
     assert parse("<tool_call>browser.open</tool_call>") == [("browser.open", {}, True)]
-
-
-def test_text_around_calls_is_text():
-    """Text before, between and after calls stays text, whitespace between words included."""
-    answer = "Wait.\n<tool_call>now</tool_call>\nAnd\n<tool_call>get</tool_call>\nDone \n"
-    assert parse(answer, thinking=False) == [
-        ("text", "Wait.\n"),
-        ("now", {}, True),
-        ("text", "\nAnd\n"),
-        ("get", {}, True),
-        ("text", "\nDone \n"),
-    ]
 
 
 def test_blank_text_is_dropped():
@@ -398,52 +271,3 @@ def test_spelled_tags_are_text_where_ids_are_known():
     """A tag that came as text, not as a token, is text."""
     deltas = read([["a</think><tool_call>now</tool_call>"]])
     assert shown(deltas) == [("text", "a</think><tool_call>now</tool_call>")]
-
-
-# Any chunking
-
-FRAGMENTS = [
-    *("<think>", "</think>", "<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>"),
-    *("<arg_value>", "</arg_value>", "get_weather", "get", "now", "city", "days", "note", "tags"),
-    *("Paris", "12", "null", "nu", "[1", "]", " ", "\n", '"', "北", "rm", CITY),
-    *("<tool_call>get_weather", "<tool_call>now</tool_call>", "<arg_value>", "</arg_value>"),
-]
-answers = st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join)
-
-
-def cut(answer: str, width: int) -> list[list[Piece]]:
-    """Pieces of at most `width` characters, each in a chunk of its own; tags stay whole."""
-    result: list[list[Piece]] = []
-    for piece in pieces(answer):
-        parts = re.findall(f"(?s).{{1,{width}}}", piece) if isinstance(piece, str) else [piece]
-        result.extend([part] for part in parts)
-    return result
-
-
-@given(answer=answers, width=st.integers(1, 4), thinking=st.booleans(), natural=st.booleans())
-def test_any_chunking(answer: str, width: int, thinking: bool, natural: bool):
-    """Streamed in any chunks or read at once, an answer says the same."""
-    options = {"thinking": thinking, "natural": natural}
-    whole = joined(read([pieces(answer)], **options))
-    assert joined(read(cut(answer, width), **options)) == whole
-    calls = [row for row in shown(whole) if len(row) == 3]
-    assert {row[0] for row in calls} <= {tool.name for tool in TOOLS}
-    assert all(isinstance(row[1], dict) for row in calls if row[2])
-
-
-@given(answer=answers)
-def test_whole_calls_are_valid_whatever_came(answer: str):
-    """Events of a call come in order: started once, deltas, finished at most once."""
-    seen: dict[int, str] = {}
-    for delta in read([pieces(answer)]):
-        match delta:
-            case ToolCallStarted():
-                assert delta.index == len(seen)
-                seen[delta.index] = "open"
-            case ToolCallDelta():
-                assert seen[delta.index] == "open"
-            case ToolCallFinished():
-                assert seen[delta.index] == "open"
-                seen[delta.index] = "whole"
-            case _:
-                pass

@@ -4,6 +4,7 @@ Renderings are compared as text. What a client wrote is text and no control toke
 `test_tokenizer.py` holds; here `tokens` checks it for whole conversations.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from glimt.core.request import Request, Thinking, Tool, ToolChoice
 from glimt.engine.chat.conversation import declaration, normalize_messages
 from glimt.engine.chat.template import ChatTemplate, Prompt, TemplateError
 from glimt.engine.chat.tokenizer import FIRST_MARK, Tokenizer
+from glimt.wire.chat_completions.request import decode_request
 
 WEATHER = Tool(
     name="get_weather",
@@ -97,7 +99,92 @@ CALLS = say(
     call("now", "{}"),
 )
 KEEP = Thinking(clear=False)
+
+
+def step(thought: str, city: str) -> Message:
+    """An answer that calls after a thought."""
+    return say("assistant", ReasoningPart(text=thought), call("f", f'{{"city": "{city}"}}'))
+
+
+def stepped(city: str, thought: str = "") -> str:
+    """Such an answer, rendered."""
+    opened = f"<think>{thought}</think>" if thought else "</think>"
+    pair = f"<arg_key>city</arg_key><arg_value>{city}</arg_value>"
+    return f"<|assistant|>{opened}<tool_call>f{pair}</tool_call>"
+
+
+def observed(text: str) -> str:
+    """A result, rendered."""
+    return f"<|observation|><tool_response>{text}</tool_response>"
+
+
+LOOPS = (
+    say("user", "a"),
+    *(step("t1", "A"), result("1"), step("t2", "B"), result("2")),
+    say("assistant", ReasoningPart(text="t3"), "so"),
+    say("user", "b"),
+    *(step("t4", "C"), result("3"), step("t5", "D"), result("4")),
+)
 CASES = {
+    "interleaved thinking: every thought of the loop": (
+        ask(*LOOPS[:5]),
+        "<|user|>a"
+        + stepped("A", "t1")
+        + observed("1")
+        + stepped("B", "t2")
+        + observed("2")
+        + "<|assistant|><think>",
+    ),
+    "interleaved thinking: only of the present loop": (
+        ask(*LOOPS),
+        "<|user|>a"
+        + stepped("A")
+        + observed("1")
+        + stepped("B")
+        + observed("2")
+        + "<|assistant|></think>so<|user|>b"
+        + stepped("C", "t4")
+        + observed("3")
+        + stepped("D", "t5")
+        + observed("4")
+        + "<|assistant|><think>",
+    ),
+    "preserved thinking: every thought of every loop": (
+        ask(*LOOPS, thinking=KEEP),
+        "<|user|>a"
+        + stepped("A", "t1")
+        + observed("1")
+        + stepped("B", "t2")
+        + observed("2")
+        + "<|assistant|><think>t3</think>so<|user|>b"
+        + stepped("C", "t4")
+        + observed("3")
+        + stepped("D", "t5")
+        + observed("4")
+        + "<|assistant|><think>",
+    ),
+    "thinking switched off in the middle of a loop": (
+        ask(*LOOPS[:3], thinking=Thinking(enabled=False)),
+        "<|user|>a" + stepped("A", "t1") + observed("1") + "<|assistant|></think>",
+    ),
+    "thinking switched off for one turn, thoughts kept": (
+        ask(*LOOPS[:7], thinking=Thinking(enabled=False, clear=False)),
+        "<|user|>a"
+        + stepped("A", "t1")
+        + observed("1")
+        + stepped("B", "t2")
+        + observed("2")
+        + "<|assistant|><think>t3</think>so<|user|>b<|assistant|></think>",
+    ),
+    "thinking switched on after a turn without": (
+        ask(
+            say("user", "a"),
+            say("assistant", "x"),
+            say("user", "b"),
+            thinking=Thinking(enabled=True, clear=False),
+        ),
+        "<|user|>a<|assistant|></think>x<|user|>b<|assistant|><think>",
+    ),
     "user": (ask(say("user", "hi")), "<|user|>hi<|assistant|><think>"),
     "thinking off": (
         ask(say("user", "hi"), thinking=Thinking(enabled=False)),
@@ -299,6 +386,48 @@ def test_thinking_state(template: ChatTemplate):
     assert not template.render(ask(say("user", "a"), thinking=Thinking(enabled=False))).thinking
     arguments = {"enable_thinking": False}
     assert not template.render(ask(say("user", "a"), template_arguments=arguments)).thinking
+
+
+def test_turns_switch_thinking_without_a_trace(template: ChatTemplate):
+    """Thinking may be switched from turn to turn: prompts differ in their last token alone."""
+    for clear in (None, True, False):
+        on, off = (
+            template.render(ask(*LOOPS, thinking=Thinking(enabled=enabled, clear=clear)))
+            for enabled in (True, False)
+        )
+        assert on.ids[:-1] == off.ids[:-1]
+        assert (on.thinking, off.thinking) == (True, False)
+
+
+def test_thoughts_arrive_as_clients_send_them(rendered):
+    """`reasoning_content` of the messages of a request is what the model finds in its prompt.
+
+    https://docs.z.ai/guides/capabilities/thinking-mode: between tool results it has to be sent
+    back; of earlier turns it is read with `clear_thinking: false`, complete, unmodified, in order.
+    """
+    function = {"name": "f", "arguments": '{"city": "A"}'}
+    answer = {
+        "role": "assistant",
+        "content": None,
+        "reasoning_content": "t1",
+        "tool_calls": [{"id": "c", "type": "function", "function": function}],
+    }
+    loop = [{"role": "user", "content": "a"}, answer]
+    loop.append({"role": "tool", "tool_call_id": "c", "content": "1"})
+    over = [*loop, {"role": "assistant", "content": "so", "reasoning_content": "t2"}]
+    over.append({"role": "user", "content": "b"})
+
+    def render(messages: list[dict], thinking: dict) -> str:
+        body = {"model": "m", "messages": messages, "thinking": thinking}
+        return rendered(decode_request(json.dumps(body).encode()).request)
+
+    on, keep = {"type": "enabled"}, {"type": "enabled", "clear_thinking": False}
+    head = "<|user|>a" + stepped("A", "t1") + observed("1") + "<|assistant|>"
+    assert render(loop, on) == head + "<think>"
+    assert render(over, keep) == head + "<think>t2</think>so<|user|>b<|assistant|><think>"
+    cleared = head.replace("<think>t1", "") + "</think>so<|user|>b<|assistant|>"
+    assert render(over, on) == cleared + "<think>"
+    assert render(over, {"type": "disabled"}) == cleared + "</think>"
 
 
 def test_tool_choice(template: ChatTemplate, tokenizer: Tokenizer):

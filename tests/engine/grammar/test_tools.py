@@ -207,6 +207,44 @@ def test_choice(thinking: bool, model: RandomModel, compiler: Compiler):
     assert not accepted(call, names=("g",))
 
 
+FORCED = [
+    ({"mode": "required"}, ("f", "g")),
+    ({"mode": "required", "names": ("g",)}, ("g",)),
+]
+
+
+@pytest.mark.parametrize(("choice", "names"), FORCED, ids=["required", "named"])
+@pytest.mark.parametrize("thinking", [False, True])
+def test_forced_calls_are_in_glms_own_format(
+    choice, names, thinking: bool, model: RandomModel, compiler: Compiler
+):
+    """A forced call, any or named, is written in GLM's tags and never as OpenAI's JSON.
+
+    The row of model.md §4.2 on vLLM #47504, #48095, #48103, #39870, #47512 and SGLang #28149: a
+    grammar of generic JSON fights the format that the model was trained on, so that `<tool_call>`
+    ends up in the content or calls are empty.
+    """
+    parameters = _object("a", a={"type": "string"})
+    tools = (_tool(parameters), _tool(parameters, name="g"))
+    grammar = _grammar(*tools, thinking=thinking, **choice)
+    before = "hm</think>" if thinking else ""
+    for name in ("f", "g"):
+        accepted = _accepts(before + _spelled(name, ("a", "x")), grammar, model, compiler)
+        assert accepted == (name in names)
+        call = {"name": name, "parameters": {"a": "x"}}
+        nested = {"type": "function", "function": {"name": name, "arguments": '{"a": "x"}'}}
+        for value in (call, [call], nested, [nested], {"a": "x"}, {"tool_calls": [nested]}):
+            text = json.dumps(value)
+            for spelled in (text, f"<tool_call>{text}</tool_call>", f"<tool_call>{name}\n{text}"):
+                assert not _accepts(before + spelled, grammar, model, compiler)
+    for seed in range(5):
+        answer = model.answer(compiler.compile(grammar.text), random.Random(seed), haste=40)
+        text = model.text(answer.tokens)
+        said = text.partition("</think>")[2] if thinking else text
+        assert said.startswith("<tool_call>")
+        assert answer.finish != "stop" or model.calls(answer, tools, thinking=thinking)
+
+
 def test_call_inside_a_thought(model: RandomModel, compiler: Compiler):
     """A call may end a thought that was not closed, unless an answer is forced."""
     text = "hm <tool_call>f</tool_call>"

@@ -1,11 +1,11 @@
 """Messages and tools in the shape that chat templates expect.
 
-Content is always a string, arguments of calls are objects, every tool result is a message of its
-own; what is no text is refused by its place. An answer that opens with `<think>…</think>`, as
-clients of some hosts send thoughts back, is taken apart. Knows nothing of Jinja or of tokens.
+Content is always a string, arguments of calls are objects that remember how the model spelled them
+(`spelling`), every tool result is a message of its own; what is no text is refused by its place. An
+answer that opens with `<think>…</think>`, as clients of some hosts send thoughts back, is taken
+apart. Knows nothing of Jinja or of tokens.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast
 
@@ -23,6 +23,7 @@ from glimt.core.parts import (
 )
 from glimt.core.request import Request, Tool
 from glimt.engine.chat.depth import refuse_deep
+from glimt.engine.chat.spelling import read_arguments
 
 Value: TypeAlias = dict[str, Any]
 
@@ -121,7 +122,7 @@ def _split_thought(content: str) -> tuple[str, str]:
 
 def _arguments(text: str, path: str) -> Value:
     try:
-        value: object = json.loads(text) if text.strip() else {}
+        value: object = read_arguments(text) if text.strip() else {}
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"the arguments of a tool call must be the JSON text of an object: {error}", param=path

@@ -1,8 +1,8 @@
 """Jinja as Hugging Face chat templates expect it, without the means to harm us.
 
 The names that templates use (`tojson`, `raise_exception`, `strftime_now`, `{% generation %}`) mean
-what they mean in transformers' `apply_chat_template`, and our tests compare the two. Knows nothing
-of messages.
+what they mean in transformers' `apply_chat_template`, and our tests compare the two; but a value
+that remembers its own JSON text is written as that. Knows nothing of messages.
 """
 
 import datetime as dt
@@ -18,6 +18,7 @@ import jinja2.parser
 import jinja2.sandbox
 
 from glimt.core.clock import Clock
+from glimt.engine.chat.spelling import Spelled
 from glimt.engine.chat.tokenizer import LAST_MARK
 
 _MAX_REPEAT = 100_000
@@ -88,9 +89,12 @@ def _to_json(  # noqa: PLR0917 (templates pass these by position)
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002 (the same)
 ) -> str:
-    text = json.dumps(
-        value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+    if isinstance(value, Spelled) and indent is None and separators is None and not sort_keys:
+        text = value.spelling
+    else:
+        text = json.dumps(
+            value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys
+        )
     if not ensure_ascii:
         return text
     # Marks must stay what they are, or they could not be taken out again.

@@ -18,6 +18,7 @@ from glimt.core.errors import InvalidRequest
 from glimt.core.request import Request, Tool
 from glimt.engine.chat.conversation import Value, declaration, normalize_messages, offered_tools
 from glimt.engine.chat.environment import TemplateEnvironment, TemplateRefusal
+from glimt.engine.chat.spelling import Spelled, spell
 from glimt.engine.chat.tokenizer import Tokenizer
 
 MAX_RENDERED_CHARACTERS = 16_000_000
@@ -160,6 +161,8 @@ def _texts(value: object) -> Iterator[str]:
     values = [value]
     while values:
         item = values.pop()
+        if isinstance(item, Spelled):
+            yield item.spelling
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
@@ -176,11 +179,14 @@ def _shield(value: object, shield: Callable[[str, str], str], mark: str) -> obje
             return shield(value, mark)
         case dict():
             rows = cast("dict[Any, Any]", value).items()
-            return {_shield(k, shield, mark): _shield(v, shield, mark) for k, v in rows}
+            shielded = {_shield(k, shield, mark): _shield(v, shield, mark) for k, v in rows}
         case list() | tuple():
-            return [_shield(item, shield, mark) for item in cast("list[Any]", value)]
+            shielded = [_shield(item, shield, mark) for item in cast("list[Any]", value)]
         case _:
-            return value
+            shielded = value
+    if isinstance(value, Spelled):
+        return spell(shielded, shield(value.spelling, mark))
+    return shielded
 
 
 def _checked_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """A request's promise about its answer, as one grammar.
 
 Runs where requests come in, without a tokenizer: control tokens are named, not numbered. Thought
-stays free; what follows `</think>` is bound. Where nothing is promised there is no grammar.
+stays free; what follows `</think>` is bound, and begins at once as templates write it: the next
+prompt would not repeat a line break there, and could not use the cache behind it. Where nothing is
+promised there is no grammar.
 Grammars are kept by content, since agents send the same tools again and again.
 """
 
@@ -37,7 +39,6 @@ MAX_TOOLS = 512
 MAX_GRAMMAR = 65_536
 """The longest grammar that a client may write, in characters."""
 _FREE = r"/(?s:.)*/"
-_BREAK = r"(/\n{1,2}/)?"
 
 
 class Grammar(msgspec.Struct, frozen=True):
@@ -167,7 +168,6 @@ class _Writer:
             bound = f"({self._answer()} | {calls})"
         else:
             bound = self._answer()
-        bound = f"{_BREAK} {bound}"
         return f"{free} </think> {bound}" if promise.thinking else bound
 
     # Calls
