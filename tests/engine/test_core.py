@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from glimt.core.clock import FakeClock
+from glimt.core.request import ServiceClass
 from glimt.engine.core import EngineCore
 from glimt.engine.messages import Admitted, Output, Refused, SamplingParams, Submit
 from glimt.engine.runner import Runner
@@ -419,10 +420,15 @@ class CoreMachine(RuleBasedStateMachine):
         token=st.integers(0, 1),
         max_tokens=st.integers(1, 90),
         temperature=st.sampled_from([0.0, 1.0]),
-        priority=st.integers(0, 1),
+        service_class=st.sampled_from(["priority", "default", "flex"]),
     )
     def add(
-        self, length: int, token: int, max_tokens: int, temperature: float, priority: int
+        self,
+        length: int,
+        token: int,
+        max_tokens: int,
+        temperature: float,
+        service_class: ServiceClass,
     ) -> None:
         self.num_added += 1
         request = msgspec.structs.replace(
@@ -434,7 +440,7 @@ class CoreMachine(RuleBasedStateMachine):
                 seed=length,
                 presence_penalty=temperature,
             ),
-            priority=priority,
+            service_class=service_class,
         )
         assert self.core.add(0, request) is None
         self.requests[request.id] = request

@@ -4,12 +4,15 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from glimt.core.request import ServiceClass
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.messages import SamplingParams
-from glimt.engine.scheduler import Scheduler
+from glimt.engine.pace import Pace
+from glimt.engine.scheduler import TURN, Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 
 PAGE = 4
+CLASSES: tuple[ServiceClass, ...] = ("priority", "default", "flex")
 
 
 class Bench:
@@ -22,17 +25,25 @@ class Bench:
         max_sequences: int = 8,
         max_step_tokens: int = 32,
         prefix_cache: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self.pool = PagePool(num_pages, page_size=PAGE, prefix_cache=prefix_cache)
         self.scheduler = Scheduler(
-            self.pool, max_sequences=max_sequences, max_step_tokens=max_step_tokens
+            self.pool, max_sequences=max_sequences, max_step_tokens=max_step_tokens, pace=pace
         )
+        self.pace = pace
         self.max_step_tokens = max_step_tokens
         self.live: list[Sequence] = []
         self.done: list[Sequence] = []
         self.num_added = 0
 
-    def add(self, prompt: list[int] | int, *, max_tokens: int = 4, priority: int = 0) -> Sequence:
+    def add(
+        self,
+        prompt: list[int] | int,
+        *,
+        max_tokens: int = 4,
+        service_class: ServiceClass = "default",
+    ) -> Sequence:
         """Queue a prompt; a number means that many tokens that nobody else has."""
         self.num_added += 1
         if isinstance(prompt, int):
@@ -43,7 +54,7 @@ class Bench:
             tokens=list(prompt),
             num_prompt=len(prompt),
             sampling=SamplingParams(max_tokens=max_tokens),
-            priority=priority,
+            service_class=service_class,
         )
         self.live.append(sequence)
         self.scheduler.add(sequence)
@@ -136,9 +147,10 @@ def test_the_first_in_line_is_not_overtaken_for_lack_of_pages():
 
 
 def test_better_priority_goes_first():
-    """Among waiting sequences the lower number is admitted first, then the earlier arrival."""
+    """Among waiting sequences the better class is admitted first, then the earlier arrival."""
     bench = Bench(max_sequences=1)
-    ids = [bench.add(4, priority=priority).id for priority in (5, 0, 5, -3)]
+    classes: tuple[ServiceClass, ...] = ("flex", "default", "flex", "priority")
+    ids = [bench.add(4, service_class=service_class).id for service_class in classes]
     bench.run()
     assert [s.id for s in bench.done] == [ids[3], ids[1], ids[0], ids[2]]
 
@@ -147,7 +159,7 @@ def test_the_worst_ranked_is_preempted_and_comes_back_with_its_tokens():
     """When pages run out the latest of the least urgent waits again and loses no token."""
     bench = Bench(num_pages=6)
     first = bench.add(7, max_tokens=14)
-    urgent = bench.add(7, max_tokens=14, priority=-1)
+    urgent = bench.add(7, max_tokens=14, service_class="priority")
     bench.step()
     for _ in range(20):
         bench.step()
@@ -171,7 +183,7 @@ def test_a_preempted_sequence_finds_its_own_pages_again():
     bench.step()
     first.admitted = True
     bench.scheduler._stop(first)
-    bench.scheduler._waiting.append(first)
+    bench.scheduler._waiting.add(first)
     assert bench.step() == {first.id: 1}
     assert first.num_cached == 0
 
@@ -244,7 +256,7 @@ def test_everything_ends_in_a_small_pool(page_count: int, prefix_cache: bool):
     bench = Bench(num_pages=page_count, prefix_cache=prefix_cache)
     for i in range(30):
         shared = [7] * (i % 3 * 6)
-        bench.add([*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, priority=i % 4)
+        bench.add([*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, service_class=CLASSES[i % 3])
     bench.run()
     assert [s.num_generated for s in bench.done] == [s.sampling.max_tokens for s in bench.done]
     assert bench.pool.num_used == 0
@@ -262,10 +274,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(
         prompt=st.lists(st.integers(0, 1), min_size=1, max_size=30),
         max_tokens=st.integers(1, 18),
-        priority=st.integers(0, 2),
+        service_class=st.sampled_from(CLASSES),
     )
-    def add(self, prompt: list[int], max_tokens: int, priority: int) -> None:
-        self.bench.add(prompt, max_tokens=max_tokens, priority=priority)
+    def add(self, prompt: list[int], max_tokens: int, service_class: ServiceClass) -> None:
+        self.bench.add(prompt, max_tokens=max_tokens, service_class=service_class)
 
     @precondition(lambda self: self.bench.live)
     @rule(data=st.data())
@@ -301,9 +313,9 @@ def test_scheduled_says_whether_it_draws():
 def test_nobody_waits_for_a_prefill_that_ranks_behind():
     """An urgent sequence computes a prefix itself that a less urgent one is still computing."""
     bench = Bench(max_step_tokens=8)
-    slow = bench.add([1] * 80, priority=1)
+    slow = bench.add([1] * 80)
     bench.step()
-    urgent = bench.add([1] * 80)
+    urgent = bench.add([1] * 80, service_class="priority")
     assert bench.step() == {urgent.id: 8}
     while not urgent.num_generated:
         bench.step()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from glimt.core.errors import GlimtError
+from glimt.core.request import ServiceClass
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams
 
@@ -15,7 +16,7 @@ class Submitted:
 
     prompt: list[int]
     sampling: SamplingParams
-    priority: int
+    service_class: ServiceClass
     salt: str
 
 
@@ -70,11 +71,16 @@ class FakeEngine:
         self.closed = True
 
     async def generate(
-        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        service_class: ServiceClass = "default",
+        salt: str = "",
     ) -> AsyncIterator[Admitted | Output]:
         answer = self.answers[min(len(self.submitted), len(self.answers) - 1)]
         number = len(self.submitted)
-        self.submitted.append(Submitted(prompt, sampling, priority, salt))
+        self.submitted.append(Submitted(prompt, sampling, service_class, salt))
         self.num_open += 1
         self.most_open = max(self.most_open, self.num_open)
         whole = False

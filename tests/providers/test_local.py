@@ -342,11 +342,11 @@ async def test_priority(make: Make):
         found = await answer(provider, service_class=service_class)
         warned = any(w.startswith("service_class was not") for w in found.started.warnings)
         assert warned == (service_class == "priority")
-    first, second, third = [submitted.priority for submitted in engine.submitted]
-    assert first == second < third
+    asked = [submitted.service_class for submitted in engine.submitted]
+    assert asked == ["default", "default", "flex"]
     provider = LocalProvider.load(engine, NANO, model=LocalModel(id="m", allows_priority=True))
     found = await answer(provider, service_class="priority")
-    assert engine.submitted[-1].priority < first
+    assert engine.submitted[-1].service_class == "priority"
     assert found.started.warnings == ()
 
 

@@ -28,6 +28,7 @@ from glimt.core.errors import (
     RequestTooLarge,
     Unavailable,
 )
+from glimt.core.request import ServiceClass
 from glimt.engine.link import Link
 from glimt.engine.messages import (
     Abort,
@@ -51,6 +52,7 @@ EngineState: TypeAlias = Literal["starting", "ready", "restarting", "failed", "s
 CONNECT_RETRY_S: Final = 0.02
 CONNECT_RETRY_MAX_S: Final = 0.5
 OVERLOADED_RETRY_S: Final = 1.0
+"""For a worker that is loading or stopping; one that is full says itself when to come again."""
 UNAVAILABLE_RETRY_S: Final = 2.0
 
 
@@ -131,7 +133,7 @@ class EngineClient:
         prompt: list[int],
         sampling: SamplingParams,
         *,
-        priority: int = 0,
+        service_class: ServiceClass = "default",
         salt: str = "",
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`: `Admitted` once, then `Output`s until one has a `finish`.
@@ -140,14 +142,18 @@ class EngineClient:
 
         Raises:
             InvalidRequest, ContextLengthExceeded: The request cannot be served as it is.
-            Overloaded: The queue is full.
+            Overloaded: The queue is full; `retry_after_s` is when there will be room.
             Unavailable: No worker was ready within `wait_s`, or the engine is stopping.
             EngineDied: The worker ended while it held the request.
         """
         link = await self._ready_link()
         request_id = next(self._ids)
         submit = Submit(
-            id=request_id, prompt=prompt, sampling=sampling, priority=priority, salt=salt
+            id=request_id,
+            prompt=prompt,
+            sampling=sampling,
+            service_class=service_class,
+            salt=salt,
         )
         frame = _encode_submit(submit)
         stream = self._streams[request_id] = Stream()
@@ -353,6 +359,8 @@ def _error_of(refused: Refused) -> GlimtError:
         case "context_length":
             return ContextLengthExceeded(refused.message, param=refused.param)
         case "overloaded":
-            return Overloaded(refused.message, retry_after_s=OVERLOADED_RETRY_S)
+            return Overloaded(
+                refused.message, retry_after_s=refused.retry_after_s or OVERLOADED_RETRY_S
+            )
         case _:
             assert_never(refused.code)

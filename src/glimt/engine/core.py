@@ -14,6 +14,8 @@ import msgspec
 from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
+from glimt.core.request import ServiceClass
+from glimt.engine.admission import Admission
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.limits import find_sampling_fault
 from glimt.engine.messages import (
@@ -24,11 +26,13 @@ from glimt.engine.messages import (
     Stats,
     Submit,
 )
+from glimt.engine.pace import BALANCED_CONTEXT, Pace
 from glimt.engine.sampler import Drawn, Sampler
 from glimt.engine.scheduler import Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 from glimt.engine.speculation import Guesser, count_draft, join, pick_rows, wants_draft
+from glimt.engine.waiting import Load
 
 Report: TypeAlias = tuple[int, Admitted | Output]
 """What to tell, and the connection to tell it to."""
@@ -64,6 +68,8 @@ class EngineCore:
     Args:
         context_length: The model's limit; a pool that holds less lowers it.
         guesser: Asked after each step, unless the settings say "off".
+        balanced_context: The context at which attention costs the model's tokens as much as all
+            the rest, which tells long prefills' cost.
 
     Attributes:
         context_length: The most tokens of one sequence, prompt and answer together.
@@ -77,19 +83,26 @@ class EngineCore:
         context_length: int,
         clock: Clock | None = None,
         guesser: Guesser | None = None,
+        balanced_context: int = BALANCED_CONTEXT,
     ) -> None:
         self._runner = runner
         self._guesser = guesser if settings.speculation != "off" else None
         self._clock = clock or SystemClock()
         self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
+        self._pace = Pace(settings.max_pause_s, balanced_context=balanced_context)
         self._scheduler = Scheduler(
             self._pool,
             max_sequences=settings.max_sequences,
             max_step_tokens=settings.max_step_tokens,
             max_speculating=settings.speculation_max_sequences if self._guesser else 0,
+            pace=self._pace,
         )
         self._sampler = Sampler(runner.vocab_size, seed=settings.seed)
-        self._max_waiting = settings.max_queue_requests
+        self._admission = Admission(
+            max_requests=settings.max_queue_requests,
+            max_tokens=settings.max_queue_tokens,
+            clock=self._clock,
+        )
         self._max_running = settings.max_sequences
         self._sequences: dict[tuple[int, int], Sequence] = {}
         self._totals = _Totals()
@@ -110,7 +123,7 @@ class EngineCore:
             tokens=list(submit.prompt),
             num_prompt=len(submit.prompt),
             sampling=sampling,
-            priority=submit.priority,
+            service_class=submit.service_class,
             salt=submit.salt,
             arrived_s=self._clock.monotonic(),
         )
@@ -160,18 +173,29 @@ class EngineCore:
                 (scheduled.sequence.connection, output)
                 for scheduled, output in zip(drawing, outputs, strict=True)
             ]
-        if self._guesser is not None and self._scheduler.speculates:
+        if self._guesser is not None and any(
+            self._scheduler.speculates(scheduled.sequence) for scheduled in step
+        ):
             self._guess(self._guesser, step)
+        elapsed_s = self._clock.monotonic() - started_s
+        if drawing:
+            self._pace.observe(step, elapsed_s)
         self._totals.steps += 1
-        self._totals.step_s += self._clock.monotonic() - started_s
+        self._totals.step_s += elapsed_s
         return reports
 
     def stats(self) -> Stats:
         """Counters since start and gauges of this moment; `connections` is the worker's to fill."""
-        totals = self._totals
+        totals, scheduler = self._totals, self._scheduler
+        load = scheduler.waiting.load
         return Stats(
-            running=self._scheduler.num_running,
-            waiting=self._scheduler.num_waiting,
+            running=scheduler.num_running,
+            waiting=scheduler.num_waiting,
+            running_priority=scheduler.num_running_of("priority"),
+            running_flex=scheduler.num_running_of("flex"),
+            waiting_priority=load["priority"].num_requests,
+            waiting_flex=load["flex"].num_requests,
+            waiting_tokens=scheduler.waiting.num_tokens,
             pages_total=self._pool.num_pages,
             pages_used=self._pool.num_used,
             pages_cached=self._pool.num_cached,
@@ -182,7 +206,8 @@ class EngineCore:
             generated_tokens_total=totals.generated_tokens,
             finished_total=totals.finished,
             aborted_total=totals.aborted,
-            preempted_total=self._scheduler.num_preempted,
+            refused_total=self._admission.num_refused,
+            preempted_total=scheduler.num_preempted,
             accepted_drafts_total=totals.accepted_drafts,
             rejected_drafts_total=totals.rejected_drafts,
         )
@@ -209,8 +234,10 @@ class EngineCore:
 
     def _report_admitted(self, step: list[Scheduled], now_s: float) -> list[Report]:
         reports: list[Report] = []
+        left: dict[ServiceClass, Load] = {}
         for sequence in [s.sequence for s in step if not s.sequence.admitted]:
             sequence.admitted = True
+            left.setdefault(sequence.service_class, Load()).add(sequence.num_prompt)
             self._totals.prompt_tokens += sequence.num_prompt
             self._totals.cached_tokens += sequence.num_cached
             admitted = Admitted(
@@ -219,6 +246,7 @@ class EngineCore:
                 queue_s=max(0.0, now_s - sequence.arrived_s),
             )
             reports.append((sequence.connection, admitted))
+        self._admission.observe(left, waiting=self._scheduler.waiting.load)
         return reports
 
     def _draw(self, drawing: list[Scheduled], logits: Tensor) -> list[Output]:
@@ -259,7 +287,11 @@ class EngineCore:
 
         The guesser sees prefills too, because it remembers what it saw.
         """
-        wanted = [scheduled.sequence for scheduled in step if wants_draft(scheduled.sequence)]
+        wanted = [
+            scheduled.sequence
+            for scheduled in step
+            if wants_draft(scheduled.sequence) and self._scheduler.speculates(scheduled.sequence)
+        ]
         if not wanted and all(scheduled.num_known == 1 for scheduled in step):
             return
         # What was drawn is to be told whatever becomes of the guesses.
@@ -311,10 +343,20 @@ class EngineCore:
             )
             return Refused(id=submit.id, code="context_length", message=message)
         num_idle = self._max_running - self._scheduler.num_running
-        if self._scheduler.num_waiting >= self._max_waiting + num_idle:
-            message = f"{self._scheduler.num_waiting} requests wait already. Try again later."
-            return Refused(id=submit.id, code="overloaded", message=message)
-        return None
+        full = self._admission.refuse(
+            submit.service_class,
+            len(submit.prompt),
+            waiting=self._scheduler.waiting.load,
+            num_idle=num_idle,
+        )
+        if full is None:
+            return None
+        return Refused(
+            id=submit.id,
+            code="overloaded",
+            message=full.message,
+            retry_after_s=full.retry_after_s,
+        )
 
     def _find_fault(self, connection: int, submit: Submit) -> tuple[str, str] | None:
         """The parameter at fault and what to change, if the request makes no sense here."""

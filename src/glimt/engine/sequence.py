@@ -4,8 +4,15 @@ Knows nothing of batching (scheduler), of tensors (runner) or of the socket (wor
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from glimt.core.request import ServiceClass
 from glimt.engine.messages import SamplingParams
+
+URGENCY: Final[dict[ServiceClass, int]] = {"priority": 0, "default": 1, "flex": 2}
+"""Who is served first: the lower number."""
+PRIORITY: Final = URGENCY["priority"]
+FLEX: Final = URGENCY["flex"]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -20,10 +27,12 @@ class Sequence:
         num_computed: How many of them have their row in the cache.
         pages: The pool's pages that hold those rows, in order.
         page_hashes: The hash-chain keys of its full pages, as far as they are known.
+        service_class: What was asked for.
+        urgency: The class that it is served as, a number of `URGENCY`; the scheduler may better it.
         num_cached: Prompt tokens that the prefix cache already held when it was first admitted.
         stop_ids: The tokens that end it.
         arrived_s: Monotonic time of arrival.
-        arrival: Its number in order of arrival, which breaks ties of priority.
+        arrival: Its number in order of arrival, which breaks ties of urgency.
         draft: A guess at the token after the last one, if somebody made one.
     """
 
@@ -32,7 +41,8 @@ class Sequence:
     tokens: list[int]
     num_prompt: int
     sampling: SamplingParams
-    priority: int = 0
+    service_class: ServiceClass = "default"
+    urgency: int = field(init=False)
     salt: str = ""
     stop_ids: frozenset[int] = field(init=False)
     arrived_s: float = 0.0
@@ -46,6 +56,7 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.stop_ids = frozenset(self.sampling.stop_token_ids)
+        self.urgency = URGENCY[self.service_class]
 
     @property
     def num_generated(self) -> int:

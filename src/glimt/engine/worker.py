@@ -62,6 +62,7 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         settings,
         context_length=runner.config.context_length,
         guesser=runner if runner.should_guess else None,
+        balanced_context=runner.config.balanced_context,
     )
     return Loaded(core, runner.info())
 

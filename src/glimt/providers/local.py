@@ -24,7 +24,7 @@ from glimt.core.errors import (
 from glimt.core.events import Event, Finished, Started, TextDelta
 from glimt.core.ids import new_id
 from glimt.core.provider import ModelInfo
-from glimt.core.request import Request
+from glimt.core.request import Request, ServiceClass
 from glimt.core.usage import Timing, Usage
 from glimt.engine.chat.parser import AnswerParser
 from glimt.engine.chat.reader import ChoiceReader, ReadingRules
@@ -46,7 +46,6 @@ LEAD_TOKENS: Final = 256
 """From this length on a prompt is computed once for all choices, which costs the others a wait."""
 SHARE_OF_A_REQUEST: Final = 4
 """One request may have the engine run a part of its sequences at once: one in so many."""
-_PRIORITIES: Final = {"priority": -10, "default": 0, "flex": 10}
 
 
 class TokenEngine(Protocol):
@@ -62,7 +61,12 @@ class TokenEngine(Protocol):
         ...
 
     def generate(
-        self, prompt: list[int], sampling: SamplingParams, *, priority: int = 0, salt: str = ""
+        self,
+        prompt: list[int],
+        sampling: SamplingParams,
+        *,
+        service_class: ServiceClass = "default",
+        salt: str = "",
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`; closing the iterator aborts."""
         ...
@@ -310,7 +314,7 @@ class LocalProvider:
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            priority=_PRIORITIES[service_class],
+            service_class=service_class,
         )
 
     def _started(self, plan: _Plan, meter: "_Meter") -> Started:
