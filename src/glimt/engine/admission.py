@@ -20,9 +20,9 @@ from glimt.engine.waiting import Load
 
 FLEX_SHARE: Final = 2
 """One in so many places is open to flex."""
-PLACE_S: Final = 0.5
+PLACE_S: Final = 0.2
 """What a place in the line is taken for as long as no queue was seen to drain for `MIN_BUSY_S`."""
-MIN_BUSY_S: Final = 1.0
+MIN_BUSY_S: Final = 0.5
 HALF_LIFE_S: Final = 20.0
 """What was seen so long ago counts half; only time in which somebody waited is counted."""
 MIN_RETRY_S: Final = 1.0
@@ -114,7 +114,8 @@ class _Line:
         self._busy_s = 0.0
         self._num_left = 0.0
         self._tokens_left = 0.0
-        self._taken_until_s = 0.0
+        self._num_taken = 0.0
+        self._told_s = self._seen_s
 
     def observe(self, left: Load, *, waits: bool) -> None:
         """Whoever left while others had been waiting is counted, with the time that it took."""
@@ -129,19 +130,26 @@ class _Line:
         self._waited = waits
 
     def reserve(self, lacking: Load) -> float:
-        """Take the next place that is big enough; in how many seconds it will be free."""
-        now_s = self._clock.monotonic()
-        taken_s = max(self._taken_until_s - now_s, 0.0) + self._place_s(lacking)
-        if taken_s > MAX_RETRY_S:
-            # Further ahead than can be told: spread over the second half of what can.
-            taken_s = MAX_RETRY_S / 2 + taken_s % (MAX_RETRY_S / 2)
-        self._taken_until_s = now_s + taken_s
-        return min(max(taken_s, MIN_RETRY_S), MAX_RETRY_S)
+        """Take as many places as are lacking; in how many seconds the last of them will be free.
 
-    def _place_s(self, lacking: Load) -> float:
-        """How long the queue takes to make this room; a queue that stood still has moved by one."""
+        The line is kept in places, so that a better estimate of their length counts at once.
+        """
+        now_s, place_s = self._clock.monotonic(), self._place_s()
+        self._num_taken = max(0.0, self._num_taken - (now_s - self._told_s) / place_s)
+        self._told_s = now_s
+        num_places = float(lacking.num_requests)
+        if lacking.num_tokens:
+            average = self._tokens_left / self._num_left if self._num_left else 0.0
+            num_places = max(1.0, lacking.num_tokens / average if average else 1.0)
+        self._num_taken += num_places
+        most = MAX_RETRY_S / place_s
+        if self._num_taken > most:
+            # Further ahead than can be told: spread over the second half of what can.
+            self._num_taken = most / 2 + self._num_taken % (most / 2)
+        return min(max(self._num_taken * place_s, MIN_RETRY_S), MAX_RETRY_S)
+
+    def _place_s(self) -> float:
+        """How long the queue takes to move by one; one that stood still is taken to have done so."""
         if self._busy_s < MIN_BUSY_S:
             return PLACE_S
-        by_requests = lacking.num_requests / max(self._num_left, 1.0)
-        by_tokens = lacking.num_tokens / max(self._tokens_left, 1.0)
-        return min(self._busy_s * max(by_requests, by_tokens), MAX_RETRY_S)
+        return self._busy_s / max(self._num_left, 1.0)

@@ -93,6 +93,8 @@ class Room:
         count = min(wanted, -(-self._num_tokens // part))
         if math.isfinite(self._work):
             fitting = _fitting(start, max(0.0, self._work / part), self._balance)
+            # Whole pages: fewer shapes for libraries to prepare themselves for.
+            fitting -= fitting % MIN_CHUNK
             count = min(count, max(fitting, least))
             self._work -= _work_of(start, count, self._balance)
         self._num_tokens -= count

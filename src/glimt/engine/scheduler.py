@@ -329,11 +329,12 @@ class Scheduler:
         peers = sorted((s for s in others if s.urgency == best.urgency), key=_num_missing)
         lesser = [s for s in others if s.urgency != best.urgency]
         give(best, half=True, least=MIN_CHUNK)
-        if self._is_turn:
-            oldest = min(prefilling, key=lambda sequence: sequence.arrival)
+        oldest = min(prefilling, key=lambda sequence: sequence.arrival)
+        if self._is_turn and oldest is not best:
             give(oldest, most=MIN_CHUNK, least=MIN_CHUNK)
+        next_best = (peers or others or [None])[0]
         for sequence in (*peers, best, *lesser):
-            give(sequence, least=MIN_CHUNK if sequence is (peers or others or [best])[0] else 0)
+            give(sequence, least=MIN_CHUNK if sequence is next_best else 0)
         step.extend(Scheduled(s, s.num_computed, share) for s, share in shares.items())
 
     def _still_waits(self, sequence: Sequence) -> bool:
