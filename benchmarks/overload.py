@@ -4,9 +4,9 @@ Starts `glimt serve` with nano, the tier for priority and a small queue, on this
 asks short streamed questions as `service_tier: priority`, one after the other: first alone, then
 while another process fires `--requests` requests at once as `service_tier: flex`, each on its own
 connection and none repeated, until the last one is answered or refused. Every one of them has to
-end: answered in full, or refused with 429 and Retry-After. The order of probers and flood on so few
-cores costs time too, which is not the server's: see `client_cpu_s`. The last line of stdout is JSON;
-the exit status is 1 when a request is lost or hangs.
+end: answered in full, or refused with 429 and Retry-After. That is done twice, to see whether memory
+grows. Prober and flood take part of the same cores: see `client_cpu_s`. The last line of stdout is
+JSON; the exit status is 1 when a request is lost or hangs, or the engine keeps something.
 
     python benchmarks/overload.py [--requests 2000] [--tokens 8] [--queue 512] [--sequences 16]
 """
@@ -114,9 +114,8 @@ async def stats(session: aiohttp.ClientSession, url: str) -> dict[str, float]:
     """The engine's numbers."""
     async with session.get(f"{url}/metrics") as response:
         text = await response.text()
-    return {
-        name: float(value) for name, value in re.findall(r"^glimt_engine_(\w+) (\S+)$", text, re.M)
-    }
+    rows = re.findall(r"^glimt_engine_(\w+) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in rows}
 
 
 async def measure(options: argparse.Namespace, url: str, process: psutil.Process) -> dict[str, Any]:
@@ -151,6 +150,8 @@ async def measure(options: argparse.Namespace, url: str, process: psutil.Process
             if not after["running"] + after["waiting"] + after["pages_used"]:
                 break
             await asyncio.sleep(0.2)
+        rss_after = process.memory_info().rss
+        await flood_of(url, options.requests, options.tokens)
         again = [await prober.first_token_s() for _ in range(IDLE_PROBES)]
     times = [seconds for _, seconds in during]
     burst = [seconds for asked_s, seconds in during if asked_s < found["refused_within_s"]]
@@ -167,7 +168,9 @@ async def measure(options: argparse.Namespace, url: str, process: psutil.Process
         "ratio_of_medians": round(statistics.median(times) / statistics.median(idle), 2),
         "engine_after": {name: after[name] for name in ("running", "waiting", "pages_used")},
         "preempted": after["preempted_total"],
-        "gateway_rss_mb": [round(rss_before / 1e6), round(process.memory_info().rss / 1e6)],
+        "gateway_rss_mb": [
+            round(rss / 1e6) for rss in (rss_before, rss_after, process.memory_info().rss)
+        ],
     }
 
 

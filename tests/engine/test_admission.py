@@ -1,5 +1,7 @@
 """Laws of admission: the queue is bounded, and who is refused is told a time that is true."""
 
+import itertools
+
 import pytest
 
 from glimt.core.clock import FakeClock
@@ -81,7 +83,7 @@ def test_who_comes_back_when_told_finds_room():
         desk.come()
     told = [desk.come() or 0.0 for _ in range(20)]
     assert told == sorted(told)
-    steps = [later - sooner for sooner, later in zip(told[3:], told[4:], strict=False)]
+    steps = [later - sooner for sooner, later in itertools.pairwise(told[3:])]
     assert steps == pytest.approx([0.5] * len(steps), rel=0.1)
     now_s = 0.0
     for retry_s in told[3:10]:

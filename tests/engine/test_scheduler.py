@@ -257,7 +257,9 @@ def test_everything_ends_in_a_small_pool(page_count: int, prefix_cache: bool):
     bench = Bench(num_pages=page_count, prefix_cache=prefix_cache)
     for i in range(30):
         shared = [7] * (i % 3 * 6)
-        bench.add([*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, service_class=CLASSES[i % 3])
+        bench.add(
+            [*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, service_class=CLASSES[i % 3]
+        )
     bench.run()
     assert [s.num_generated for s in bench.done] == [s.sampling.max_tokens for s in bench.done]
     assert bench.pool.num_used == 0

@@ -39,6 +39,7 @@ class FakeEngine:
     gate: asyncio.Event | None = None
     info: EngineInfo | None = None
     submitted: list[Submitted] = field(default_factory=list)
+    full: GlimtError | None = None
     num_open: int = 0
     most_open: int = 0
     num_aborted: int = 0
@@ -66,6 +67,10 @@ class FakeEngine:
         await self.is_ready.wait()
         assert self.info is not None
         return self.info
+
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        if self.full is not None:
+            raise self.full
 
     async def close(self) -> None:
         self.closed = True

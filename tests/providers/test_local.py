@@ -15,6 +15,7 @@ from glimt.core.errors import (
     GlimtError,
     InternalError,
     InvalidRequest,
+    Overloaded,
     Unavailable,
     UnsupportedParameter,
 )
@@ -538,3 +539,13 @@ async def test_early_errors(make: Make):
     engine.generate = generate  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(EngineDied):
         await anext(aiter(provider.answer(ask())))
+
+
+async def test_a_full_queue_refuses_before_the_prompt_is_made(make: Make):
+    """A refusal costs little: nothing is rendered, encoded or sent."""
+    provider, engine = make("a<|user|>")
+    engine.full = Overloaded("full", retry_after_s=7.0)
+    with pytest.raises(Overloaded) as caught:
+        await answer(provider)
+    assert caught.value.retry_after_s == 7.0
+    assert engine.submitted == []

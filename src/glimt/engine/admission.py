@@ -1,8 +1,8 @@
 """How much may wait, and when those should come again who found the queue full.
 
 Two limits, on requests and on their tokens, bound what a flood can cost. `flex` may fill half of
-either, so that it does not lock out others; nobody is put out of the queue for a better one: who was
-let in is answered. A prompt longer than the whole limit is let in when nobody of its kind waits.
+either, so that it does not lock out others; nobody is put out of the queue for a better one: who
+was let in is answered. A prompt longer than the whole limit is let in when nobody of its kind waits.
 
 When to come again is told from the rate at which the queue was seen to drain, while somebody waited
 in it, over the last half minute or so. Each refusal takes a place in a line that nobody sees, so
@@ -31,10 +31,14 @@ MAX_RETRY_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """Why a request cannot wait here, and when it may."""
+    """Why a request cannot wait here, and when it may.
+
+    `place_s` is how long the queue takes to move by one, where it lacks a place.
+    """
 
     message: str
     retry_after_s: float
+    place_s: float | None
 
 
 class Admission:
@@ -81,6 +85,7 @@ class Admission:
             f"{total.num_requests} requests{of_flex} with {total.num_tokens} tokens wait already. "
             f"Try again in {retry_after_s:.0f} s.",
             retry_after_s,
+            line.place_s if lacking.num_requests else None,
         )
 
     def _lacking(self, load: Load, num_tokens: int, *, share: int, num_idle: int) -> Load | None:
@@ -92,9 +97,7 @@ class Admission:
             return None
         return Load(int(no_place), num_tokens if too_many else 0)
 
-    def observe(
-        self, left: dict[ServiceClass, Load], *, waiting: dict[ServiceClass, Load]
-    ) -> None:
+    def observe(self, left: dict[ServiceClass, Load], *, waiting: dict[ServiceClass, Load]) -> None:
         """Learn from a step who left the queue to run, and who waits still."""
         flex = left.get("flex", Load())
         others = sum((load for name, load in left.items() if name != "flex"), Load())
@@ -134,7 +137,7 @@ class _Line:
 
         The line is kept in places, so that a better estimate of their length counts at once.
         """
-        now_s, place_s = self._clock.monotonic(), self._place_s()
+        now_s, place_s = self._clock.monotonic(), self.place_s
         self._num_taken = max(0.0, self._num_taken - (now_s - self._told_s) / place_s)
         self._told_s = now_s
         num_places = float(lacking.num_requests)
@@ -148,8 +151,9 @@ class _Line:
             self._num_taken = most / 2 + self._num_taken % (most / 2)
         return min(max(self._num_taken * place_s, MIN_RETRY_S), MAX_RETRY_S)
 
-    def _place_s(self) -> float:
-        """How long the queue takes to move by one; one that stood still is taken to have done so."""
+    @property
+    def place_s(self) -> float:
+        """How long the queue takes to move by one; one that stood still counts as having moved."""
         if self._busy_s < MIN_BUSY_S:
             return PLACE_S
         return self._busy_s / max(self._num_left, 1.0)

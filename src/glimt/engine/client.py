@@ -29,6 +29,7 @@ from glimt.core.errors import (
     Unavailable,
 )
 from glimt.core.request import ServiceClass
+from glimt.engine.fullness import Fullness
 from glimt.engine.link import Link
 from glimt.engine.messages import (
     Abort,
@@ -84,6 +85,7 @@ class EngineClient:
         self._logger: FilteringBoundLogger = logger or structlog.get_logger()
         self._link: Link | None = None
         self._streams: dict[int, Stream] = {}
+        self._fullness = Fullness()
         self._probes: list[asyncio.Future[Stats]] = []
         self._ids = itertools.count(1)
         self._changed = asyncio.Event()
@@ -156,7 +158,7 @@ class EngineClient:
             salt=salt,
         )
         frame = _encode_submit(submit)
-        stream = self._streams[request_id] = Stream()
+        stream = self._streams[request_id] = Stream(service_class)
         link.write(frame)
         try:
             while True:
@@ -170,6 +172,10 @@ class EngineClient:
         finally:
             if self._forget(request_id):
                 link.write(encode(Abort([request_id])))
+
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        """Raise Overloaded when the worker would, as far as is known; before a request is read."""
+        self._fullness.refuse(service_class, asyncio.get_running_loop().time())
 
     async def probe(self) -> Stats:
         """Ask the worker for its numbers now."""
@@ -217,7 +223,9 @@ class EngineClient:
             case Refused():
                 if (stream := self._streams.get(message.id)) is not None:
                     self._forget(message.id)
-                    stream.fail(_error_of(message))
+                    now_s = asyncio.get_running_loop().time()
+                    retry_after_s = self._fullness.note(stream.service_class, message, now_s)
+                    stream.fail(_error_of(message, retry_after_s))
             case Stats():
                 self.stats = message
                 self._answer_probes()
@@ -237,6 +245,7 @@ class EngineClient:
         self.info = None
         self.progress = None
         self.stats = Stats()
+        self._fullness = Fullness()
         if self._state == "ready":
             self._set_state("restarting")
 
@@ -352,15 +361,13 @@ def _encode_submit(submit: Submit) -> bytes:
         raise RequestTooLarge(error.message) from error
 
 
-def _error_of(refused: Refused) -> GlimtError:
+def _error_of(refused: Refused, retry_after_s: float | None) -> GlimtError:
     match refused.code:
         case "invalid":
             return InvalidRequest(refused.message, param=refused.param)
         case "context_length":
             return ContextLengthExceeded(refused.message, param=refused.param)
         case "overloaded":
-            return Overloaded(
-                refused.message, retry_after_s=refused.retry_after_s or OVERLOADED_RETRY_S
-            )
+            return Overloaded(refused.message, retry_after_s=retry_after_s or OVERLOADED_RETRY_S)
         case _:
             assert_never(refused.code)

@@ -356,6 +356,7 @@ class EngineCore:
             code="overloaded",
             message=full.message,
             retry_after_s=full.retry_after_s,
+            place_s=full.place_s,
         )
 
     def _find_fault(self, connection: int, submit: Submit) -> tuple[str, str] | None:

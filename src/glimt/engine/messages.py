@@ -152,7 +152,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """A request that will not be served, and why.
 
     `code` is one of "invalid" (the client's mistake), "context_length", "overloaded"; of the last,
-    `retry_after_s` is when to try again.
+    `retry_after_s` is when to try again, and `place_s` is set when the queue lacks a place: so long
+    it will be full for all of the same kind, flex or not.
     """
 
     id: int
@@ -160,6 +161,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     message: str
     param: str | None = None
     retry_after_s: float | None = None
+    place_s: float | None = None
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):

@@ -43,7 +43,7 @@ from glimt.core.request import ServiceClass
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.pace import MIN_CHUNK, Pace
 from glimt.engine.sequence import FLEX, PRIORITY, Scheduled, Sequence
-from glimt.engine.waiting import Load, WaitingQueue, discard, rank
+from glimt.engine.waiting import WaitingQueue, discard, rank
 
 TURN: Final = 16
 
@@ -281,7 +281,7 @@ class Scheduler:
         return sequence.urgency < FLEX and self._running[-1].urgency == FLEX
 
     def _make_room(self, sequence: Sequence, matched: list[int]) -> bool:
-        """Whether the sequence can start now, after preempting flex ones if that is what it takes."""
+        """Whether the sequence can start now, after preempting flex ones if it must."""
         victims: list[Sequence] = []
         if not self._fits(sequence, matched, victims):
             yielding = [s for s in reversed(self._running) if s.urgency == FLEX]

@@ -71,6 +71,10 @@ class TokenEngine(Protocol):
         """Continue `prompt`; closing the iterator aborts."""
         ...
 
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        """Raise Overloaded when the queue is known to be full."""
+        ...
+
     async def close(self) -> None:
         """Fail what is under way."""
         ...
@@ -187,6 +191,7 @@ class LocalProvider:
         """
         start_s = self._clock.monotonic()
         info = await self._info()
+        self._engine.refuse_if_full(self._class_of(request))
         if num_characters(request) > INLINE_CHARACTERS:
             loop = asyncio.get_running_loop()
             plan = await loop.run_in_executor(self._threads, self._prepare, request, info)
@@ -307,15 +312,18 @@ class LocalProvider:
     def _generate(
         self, plan: _Plan, request: Request, choice: int
     ) -> AsyncIterator[Admitted | Output]:
-        service_class = request.service_class
-        if service_class == "priority" and not self._model.allows_priority:
-            service_class = "default"
         seed = choice_seed(plan.sampling.seed, choice)
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            service_class=service_class,
+            service_class=self._class_of(request),
         )
+
+    def _class_of(self, request: Request) -> ServiceClass:
+        """The class that the request is served as."""
+        if request.service_class == "priority" and not self._model.allows_priority:
+            return "default"
+        return request.service_class
 
     def _started(self, plan: _Plan, meter: "_Meter") -> Started:
         return Started(
