@@ -4,7 +4,7 @@ Starts `glimt serve` with nano, the tier for priority and a small queue, on this
 asks short streamed questions as `service_tier: priority`, one after the other: first alone, then
 while another process fires `--requests` requests at once as `service_tier: flex`, each on its own
 connection and none repeated, until the last one is answered or refused. Every one of them has to
-end: answered in full, or refused with 429 and Retry-After. That is done twice, to see whether memory
+end: answered in full, or refused with 429 and Retry-After. It is done twice, to see whether memory
 grows. Prober and flood take part of the same cores: see `client_cpu_s`. The last line of stdout is
 JSON; the exit status is 1 when a request is lost or hangs, or the engine keeps something.
 

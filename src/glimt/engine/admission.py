@@ -2,7 +2,7 @@
 
 Two limits, on requests and on their tokens, bound what a flood can cost. `flex` may fill half of
 either, so that it does not lock out others; nobody is put out of the queue for a better one: who
-was let in is answered. A prompt longer than the whole limit is let in when nobody of its kind waits.
+was let in is answered. A prompt longer than the limit is let in when nobody of its kind waits.
 
 When to come again is told from the rate at which the queue was seen to drain, while somebody waited
 in it, over the last half minute or so. Each refusal takes a place in a line that nobody sees, so

@@ -170,6 +170,8 @@ class EngineClient:
                     return
                 yield item
         finally:
+            # The error's traceback leads here again: no circle is left for the collector.
+            stream.error = None
             if self._forget(request_id):
                 link.write(encode(Abort([request_id])))
 
