@@ -37,9 +37,17 @@ def test_each_is_told_its_own_time():
     fullness.note("default", refused(5.0, 0.1), 0.0)
     assert [told(fullness, 0.0) for _ in range(3)] == pytest.approx([5.1, 5.2, 5.3])
     assert fullness.note("default", refused(5.1, 0.1), 0.1) == pytest.approx(5.3)
-    assert fullness.note("default", refused(9.0, 0.1), 0.2) == 9.0
+    assert fullness.note("default", refused(9.0, 0.1), 0.2) == pytest.approx(9.0)
     for _ in range(10_000):
         assert told(fullness, 0.25) <= MAX_RETRY_S
+
+
+def test_a_better_estimate_counts_for_all_that_follow():
+    """Places that were told while they were thought to be long are not that long any more."""
+    fullness = Fullness()
+    fullness.note("flex", refused(1.0, 0.2), 0.0)
+    assert [told(fullness, 0.0, "flex") for _ in range(195)][-1] == pytest.approx(40.0)
+    assert fullness.note("flex", refused(1.0, 0.01), 0.0) == pytest.approx(2.01)
 
 
 def test_a_prompt_that_is_too_long_says_nothing_of_others():

@@ -21,8 +21,10 @@ from glimt.engine.waiting import Load
 FLEX_SHARE: Final = 2
 """One in so many places is open to flex."""
 PLACE_S: Final = 0.2
-"""What a place in the line is taken for as long as no queue was seen to drain for `MIN_BUSY_S`."""
-MIN_BUSY_S: Final = 0.5
+"""What a place in the line is taken for before a queue was seen to drain."""
+NUM_ASSUMED: Final = 2
+"""So many places of that length count beside those that were seen: few, so that the first second of
+a flood is heard, and some, so that a queue that stands still is not taken to do so for ever."""
 HALF_LIFE_S: Final = 20.0
 """What was seen so long ago counts half; only time in which somebody waited is counted."""
 MIN_RETRY_S: Final = 1.0
@@ -153,7 +155,6 @@ class _Line:
 
     @property
     def place_s(self) -> float:
-        """How long the queue takes to move by one; one that stood still counts as having moved."""
-        if self._busy_s < MIN_BUSY_S:
-            return PLACE_S
-        return self._busy_s / max(self._num_left, 1.0)
+        """How long the queue takes to move by one."""
+        seen_s = self._busy_s + NUM_ASSUMED * PLACE_S
+        return seen_s / (self._num_left + NUM_ASSUMED)

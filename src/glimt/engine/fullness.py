@@ -45,24 +45,31 @@ class Fullness:
 
 
 class _Line:
-    """Times that were told, the last of them as a moment."""
+    """How many places were told, kept as places: what is known of their length changes."""
 
     def __init__(self) -> None:
         self.full_until_s = 0.0
-        self._place_s = 0.0
-        self._last_s = 0.0
+        self._place_s = 1.0
+        self._num_taken = 0.0
+        self._told_s = 0.0
 
     def extend(self, told_s: float, place_s: float, now_s: float) -> float:
+        self._move(now_s)
         self._place_s = place_s
         self.full_until_s = now_s + min(place_s, MAX_HOLD_S)
-        self._last_s = max(now_s + told_s, self._last_s + place_s)
-        return self._bounded(now_s)
+        self._num_taken = max(self._num_taken + 1, told_s / place_s)
+        return self._bounded()
 
     def next(self, now_s: float) -> float:
-        self._last_s = max(self._last_s, now_s) + self._place_s
-        return self._bounded(now_s)
+        self._move(now_s)
+        self._num_taken += 1
+        return self._bounded()
 
-    def _bounded(self, now_s: float) -> float:
-        if self._last_s - now_s > MAX_RETRY_S:
-            self._last_s = now_s + MAX_RETRY_S / 2
-        return self._last_s - now_s
+    def _move(self, now_s: float) -> None:
+        self._num_taken = max(0.0, self._num_taken - (now_s - self._told_s) / self._place_s)
+        self._told_s = now_s
+
+    def _bounded(self) -> float:
+        if self._num_taken * self._place_s > MAX_RETRY_S:
+            self._num_taken = MAX_RETRY_S / 2 / self._place_s
+        return self._num_taken * self._place_s
