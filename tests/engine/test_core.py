@@ -13,9 +13,11 @@ from hypothesis import settings as hypothesis_settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from glimt.core.clock import FakeClock
+from glimt.core.request import ServiceClass
 from glimt.engine.core import EngineCore
 from glimt.engine.messages import Admitted, Output, Refused, SamplingParams, Submit
 from glimt.engine.runner import Runner
+from glimt.engine.sequence import Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 from tests.engine.checkpoints import make_checkpoint
 from tests.engine.fake_runner import FakeRunner
@@ -419,10 +421,15 @@ class CoreMachine(RuleBasedStateMachine):
         token=st.integers(0, 1),
         max_tokens=st.integers(1, 90),
         temperature=st.sampled_from([0.0, 1.0]),
-        priority=st.integers(0, 1),
+        service_class=st.sampled_from(["priority", "default", "flex"]),
     )
     def add(
-        self, length: int, token: int, max_tokens: int, temperature: float, priority: int
+        self,
+        length: int,
+        token: int,
+        max_tokens: int,
+        temperature: float,
+        service_class: ServiceClass,
     ) -> None:
         self.num_added += 1
         request = msgspec.structs.replace(
@@ -434,7 +441,7 @@ class CoreMachine(RuleBasedStateMachine):
                 seed=length,
                 presence_penalty=temperature,
             ),
-            priority=priority,
+            service_class=service_class,
         )
         assert self.core.add(0, request) is None
         self.requests[request.id] = request
@@ -506,3 +513,85 @@ def test_a_request_gets_the_same_answer_alone_and_among_32_others(model: str, tm
     for request, expected in list(zip(requests, together, strict=True))[:6]:
         core = make_core(runner, prefix_cache=False, **limits)
         assert ask(core, [request]) == [expected]
+
+
+def test_who_is_refused_is_told_when_and_counted():
+    """Beyond `max_queue_tokens`, or flex's half of the queue, refusals have a time."""
+    core = make_core(max_sequences=1, max_queue_requests=4, max_queue_tokens=100)
+    flexes = [msgspec.structs.replace(submit(i, [1] * 10), service_class="flex") for i in range(5)]
+    refusals = [core.add(0, flex) for flex in flexes]
+    assert [refused is None for refused in refusals] == [True] * 3 + [False] * 2
+    assert core.add(0, submit(10, [1] * 60)) is None
+    long = core.add(0, submit(11, [1] * 20))
+    assert all(r is not None and (r.retry_after_s or 0) >= 1 for r in (*refusals[3:], long))
+    assert long is not None
+    assert long.place_s is None
+    stats = core.stats()
+    assert (stats.refused_total, stats.waiting_flex, stats.waiting_tokens) == (3, 3, 90)
+    run(core)
+    assert core.stats().waiting_tokens == 0
+
+
+def test_a_preempted_flex_answer_is_the_one_it_gets_alone():
+    """Greedy and seeded answers do not show that better classes interrupted them."""
+    flexes = [
+        msgspec.structs.replace(
+            submit(i, [i + 1] * 70, max_tokens=60, temperature=temperature, seed=i),
+            service_class="flex",
+        )
+        for i, temperature in enumerate((0.0, 1.0))
+    ]
+    core = make_core(max_sequences=2, max_step_tokens=64)
+    for request in flexes:
+        assert core.add(0, request) is None
+    drawn: dict[int, list[int]] = {}
+    for step in range(400):
+        if step % 9 == 5 and step < 200:
+            core.add(1, submit(100 + step, [9] * 20, max_tokens=5))
+        for connection, report in core.step():
+            if connection == 0 and isinstance(report, Output):
+                drawn.setdefault(report.id, []).extend(report.tokens)
+        core.check_integrity()
+    assert not core.has_work()
+    assert core.stats().preempted_total > 2
+    assert [drawn[i] for i in (0, 1)] == ask(make_core(), flexes)
+
+
+def test_priority_guesses_whatever_the_load():
+    """With more sequences than speculation is for, a draft is made for those of class priority."""
+    guessed: list[set[int]] = []
+
+    class Zeros:
+        def guess(self, sequences: list[Sequence]) -> list[int]:
+            guessed.append({sequence.id for sequence in sequences})
+            return [0] * len(sequences)
+
+    core = EngineCore(
+        FakeRunner(),
+        EngineSettings(max_sequences=8, speculation_max_sequences=2),
+        context_length=1024,
+        guesser=Zeros(),
+    )
+    for id_ in range(4):
+        core.add(0, submit(id_, [1], max_tokens=6))
+    core.step()
+    assert guessed == []
+    core.add(0, msgspec.structs.replace(submit(9, [1], max_tokens=6), service_class="priority"))
+    run(core)
+    assert guessed[0] == {9}
+    assert core.stats().accepted_drafts_total + core.stats().rejected_drafts_total > 0
+
+
+def test_200_000_tokens_and_an_output_of_131_072_are_taken():
+    """Nothing in the core is quadratic or limited lower: such a prompt gets its token."""
+    core = make_core(FakeRunner(num_pages=5300), context_length=335_000, max_step_tokens=65_536)
+    prompt = [place % 31 for place in range(200_000)]
+    assert core.add(0, submit(0, prompt, max_tokens=131_072)) is None
+    [sequence] = core._sequences.values()
+    assert sequence.sampling.max_tokens == 131_072
+    tokens = 0
+    while not tokens:
+        tokens = sum(len(r.tokens) for _, r in core.step() if isinstance(r, Output))
+    assert core.stats().pages_used == 3125
+    core.abort(0)
+    assert core.stats().pages_used == 0

@@ -4,12 +4,16 @@ import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from glimt.core.clock import FakeClock
+from glimt.core.request import ServiceClass
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.messages import SamplingParams
-from glimt.engine.scheduler import Scheduler
+from glimt.engine.pace import MIN_CHUNK, Pace
+from glimt.engine.scheduler import TURN, Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 
 PAGE = 4
+CLASSES: tuple[ServiceClass, ...] = ("priority", "default", "flex")
 
 
 class Bench:
@@ -22,17 +26,25 @@ class Bench:
         max_sequences: int = 8,
         max_step_tokens: int = 32,
         prefix_cache: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self.pool = PagePool(num_pages, page_size=PAGE, prefix_cache=prefix_cache)
         self.scheduler = Scheduler(
-            self.pool, max_sequences=max_sequences, max_step_tokens=max_step_tokens
+            self.pool, max_sequences=max_sequences, max_step_tokens=max_step_tokens, pace=pace
         )
+        self.pace = pace
         self.max_step_tokens = max_step_tokens
         self.live: list[Sequence] = []
         self.done: list[Sequence] = []
         self.num_added = 0
 
-    def add(self, prompt: list[int] | int, *, max_tokens: int = 4, priority: int = 0) -> Sequence:
+    def add(
+        self,
+        prompt: list[int] | int,
+        *,
+        max_tokens: int = 4,
+        service_class: ServiceClass = "default",
+    ) -> Sequence:
         """Queue a prompt; a number means that many tokens that nobody else has."""
         self.num_added += 1
         if isinstance(prompt, int):
@@ -43,7 +55,7 @@ class Bench:
             tokens=list(prompt),
             num_prompt=len(prompt),
             sampling=SamplingParams(max_tokens=max_tokens),
-            priority=priority,
+            service_class=service_class,
         )
         self.live.append(sequence)
         self.scheduler.add(sequence)
@@ -136,9 +148,10 @@ def test_the_first_in_line_is_not_overtaken_for_lack_of_pages():
 
 
 def test_better_priority_goes_first():
-    """Among waiting sequences the lower number is admitted first, then the earlier arrival."""
+    """Among waiting sequences the better class is admitted first, then the earlier arrival."""
     bench = Bench(max_sequences=1)
-    ids = [bench.add(4, priority=priority).id for priority in (5, 0, 5, -3)]
+    classes: tuple[ServiceClass, ...] = ("flex", "default", "flex", "priority")
+    ids = [bench.add(4, service_class=service_class).id for service_class in classes]
     bench.run()
     assert [s.id for s in bench.done] == [ids[3], ids[1], ids[0], ids[2]]
 
@@ -147,7 +160,7 @@ def test_the_worst_ranked_is_preempted_and_comes_back_with_its_tokens():
     """When pages run out the latest of the least urgent waits again and loses no token."""
     bench = Bench(num_pages=6)
     first = bench.add(7, max_tokens=14)
-    urgent = bench.add(7, max_tokens=14, priority=-1)
+    urgent = bench.add(7, max_tokens=14, service_class="priority")
     bench.step()
     for _ in range(20):
         bench.step()
@@ -171,7 +184,7 @@ def test_a_preempted_sequence_finds_its_own_pages_again():
     bench.step()
     first.admitted = True
     bench.scheduler._stop(first)
-    bench.scheduler._waiting.append(first)
+    bench.scheduler._waiting.add(first)
     assert bench.step() == {first.id: 1}
     assert first.num_cached == 0
 
@@ -244,7 +257,9 @@ def test_everything_ends_in_a_small_pool(page_count: int, prefix_cache: bool):
     bench = Bench(num_pages=page_count, prefix_cache=prefix_cache)
     for i in range(30):
         shared = [7] * (i % 3 * 6)
-        bench.add([*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, priority=i % 4)
+        bench.add(
+            [*shared, *range(i % 10 + 1)], max_tokens=1 + i * 5 % 17, service_class=CLASSES[i % 3]
+        )
     bench.run()
     assert [s.num_generated for s in bench.done] == [s.sampling.max_tokens for s in bench.done]
     assert bench.pool.num_used == 0
@@ -262,10 +277,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(
         prompt=st.lists(st.integers(0, 1), min_size=1, max_size=30),
         max_tokens=st.integers(1, 18),
-        priority=st.integers(0, 2),
+        service_class=st.sampled_from(CLASSES),
     )
-    def add(self, prompt: list[int], max_tokens: int, priority: int) -> None:
-        self.bench.add(prompt, max_tokens=max_tokens, priority=priority)
+    def add(self, prompt: list[int], max_tokens: int, service_class: ServiceClass) -> None:
+        self.bench.add(prompt, max_tokens=max_tokens, service_class=service_class)
 
     @precondition(lambda self: self.bench.live)
     @rule(data=st.data())
@@ -301,9 +316,9 @@ def test_scheduled_says_whether_it_draws():
 def test_nobody_waits_for_a_prefill_that_ranks_behind():
     """An urgent sequence computes a prefix itself that a less urgent one is still computing."""
     bench = Bench(max_step_tokens=8)
-    slow = bench.add([1] * 80, priority=1)
+    slow = bench.add([1] * 80)
     bench.step()
-    urgent = bench.add([1] * 80)
+    urgent = bench.add([1] * 80, service_class="priority")
     assert bench.step() == {urgent.id: 8}
     while not urgent.num_generated:
         bench.step()
@@ -321,3 +336,167 @@ def test_a_newcomer_leaves_a_page_for_each_that_runs():
         assert bench.step().keys() == {first.id}
     assert bench.step().keys() == {second.id}
     assert not bench.scheduler.num_preempted
+
+
+def test_a_better_class_takes_the_place_of_flex_and_flex_loses_nothing():
+    """Both better classes interrupt the latest flex for a slot; it comes back with its tokens."""
+    for service_class in ("priority", "default"):
+        bench = Bench(max_sequences=2)
+        first, second = (bench.add(4, max_tokens=9, service_class="flex") for _ in range(2))
+        bench.step()
+        bench.step()
+        tokens = list(second.tokens)
+        better = bench.add(4, max_tokens=2, service_class=service_class)
+        assert bench.step() == {better.id: 4}
+        assert first.pages
+        assert not second.pages
+        assert second.tokens == tokens
+        bench.run()
+        assert second.num_generated == 9
+        assert bench.scheduler.num_preempted == 1
+
+
+def test_a_default_sequence_is_not_interrupted_for_a_place():
+    """A better class takes no place and no pages of a running default sequence."""
+    bench = Bench(max_sequences=1)
+    running = bench.add(4, max_tokens=5)
+    bench.step()
+    urgent = bench.add(4, service_class="priority")
+    for _ in range(4):
+        assert bench.step() == {running.id: 1}
+    assert bench.step() == {urgent.id: 4}
+
+
+def test_flex_yields_pages_only_where_that_suffices():
+    """As few as needed are preempted, and none for one that would not fit all the same."""
+    bench = Bench(num_pages=16, prefix_cache=False)
+    default = bench.add(16, max_tokens=30)
+    flexes = [bench.add(8, max_tokens=30, service_class="flex") for _ in range(3)]
+    while default.num_generated < 2:
+        bench.step()
+    assert all(flex.pages for flex in flexes)
+    large = bench.add(44)
+    bench.step()
+    assert bench.scheduler.num_preempted == 0
+    bench.remove(large)
+    bench.add(8)
+    bench.step()
+    assert bench.scheduler.num_preempted == 1
+    assert not flexes[2].pages
+
+
+def test_a_victim_whose_prefix_is_shared_is_counted_right():
+    """Pages that a victim shares with the newcomer are not counted as both freed and found."""
+    bench = Bench(num_pages=7, max_step_tokens=64)
+    flex = bench.add([1] * 20, max_tokens=8, service_class="flex")
+    bench.step()
+    default = bench.add([1] * 20 + [2] * 7, max_tokens=1)
+    bench.step()
+    assert default in bench.done
+    assert not flex.pages
+    assert default.num_cached == 20
+    bench.run()
+
+
+def test_flex_is_left_out_of_busy_steps_but_for_its_turn():
+    """Beside a priority sequence or a better prefill flex computes in one step of `TURN`."""
+    bench = Bench(max_step_tokens=8, num_pages=200)
+    flex = bench.add(4, max_tokens=200, service_class="flex")
+    default = bench.add(4, max_tokens=200)
+    bench.step()
+    assert all(bench.step().keys() == {flex.id, default.id} for _ in range(TURN))
+    urgent = bench.add(2, max_tokens=2 * TURN, service_class="priority")
+    beside = [bench.step() for _ in range(2 * TURN)]
+    assert all(urgent.id in step and default.id in step for step in beside[1:])
+    assert sum(flex.id in step for step in beside) == 2
+    long = bench.add(7 * TURN)
+    beside = [bench.step() for _ in range(TURN)]
+    assert all(long.id in step for step in beside)
+    assert sum(flex.id in step for step in beside) == 1
+
+
+@pytest.mark.parametrize("worse", ["flex", "default"])
+def test_a_flood_of_a_better_class_keeps_nobody_out(worse: ServiceClass):
+    """However many of a better class come, each of a worse one starts, computes and ends."""
+    better: ServiceClass = "priority" if worse == "default" else "default"
+    bench = Bench(max_sequences=2, max_step_tokens=16, num_pages=20)
+    for _ in range(4):
+        bench.add(30, max_tokens=3, service_class=better)
+    patient = [bench.add(30, max_tokens=3, service_class=worse) for _ in range(2)]
+    for _ in range(40 * TURN):
+        while bench.scheduler.num_waiting < 4:
+            bench.add(30, max_tokens=3, service_class=better)
+        bench.step()
+    assert all(sequence in bench.done for sequence in patient)
+
+
+def test_the_oldest_prefill_advances_beside_a_flood_of_better_ones():
+    """A prefill that runs gets tokens in its turn, though better ones want every step whole."""
+    bench = Bench(max_step_tokens=8, max_sequences=4, num_pages=300)
+    patient = bench.add(30)
+    bench.step()
+    for _ in range(8 * TURN):
+        while bench.scheduler.num_running + bench.scheduler.num_waiting < 4:
+            bench.add(40, max_tokens=1, service_class="priority")
+        bench.step()
+    assert patient.num_generated
+
+
+def paced_step(bench: Bench, clock: FakeClock) -> tuple[dict[int, int], float]:
+    """A step that takes 20 µs a token, and as much again for each 1000 of its context."""
+    step = bench.scheduler.schedule()
+    seconds = sum(s.count * (1 + (s.start + s.count / 2) / 1000) for s in step) * 20e-6
+    clock.advance(seconds)
+    assert bench.pace is not None
+    bench.pace.observe(step, seconds)
+    bench.scheduler.advance(step)
+    for scheduled in step:
+        if scheduled.draws:
+            scheduled.sequence.tokens.append(9)
+    return {s.sequence.id: s.count for s in step}, seconds
+
+
+def test_streams_go_on_while_a_long_prompt_is_computed():
+    """Beside a long prefill every stream gets a token in every step, and steps stay short.
+
+    The formula is told a wrong balance on purpose: measuring corrects it.
+    """
+    pace, clock = Pace(0.05, balanced_context=4000), FakeClock()
+    bench = Bench(num_pages=6000, max_step_tokens=512, pace=pace)
+    streams = [bench.add(10, max_tokens=10_000) for _ in range(3)]
+    for _ in range(5):
+        paced_step(bench, clock)
+    long = bench.add(20_000)
+    seconds: list[float] = []
+    while not long.num_generated:
+        counts, taken_s = paced_step(bench, clock)
+        assert all(counts[stream.id] == 1 for stream in streams)
+        assert counts[long.id] >= 1
+        seconds.append(taken_s)
+    assert max(seconds) <= 0.05 * 1.3
+    used = [s for s in seconds if s > 0.05 * 0.5]
+    assert len(used) > len(seconds) * 0.9, "the time that there is should be used"
+
+
+def test_without_streams_a_prompt_has_the_whole_step():
+    """Nobody waits for the step's end, so however slow the machine is, its budget is used."""
+    bench = Bench(num_pages=1000, max_step_tokens=512, pace=Pace(0.001))
+    clock = FakeClock()
+    bench.add(10, max_tokens=1)
+    paced_step(bench, clock)
+    bench.remove(bench.live[0])
+    long = bench.add(2000)
+    assert paced_step(bench, clock)[0] == {long.id: 512}
+
+
+def test_a_short_prompt_gets_through_beside_a_long_one_that_fills_the_pause():
+    """Where a page of the long prompt takes longer than the pause, a short one has its page too."""
+    bench = Bench(num_pages=2000, max_step_tokens=512, pace=Pace(0.001))
+    clock = FakeClock()
+    bench.add(10, max_tokens=1000)
+    long = bench.add(4000)
+    for _ in range(4):
+        paced_step(bench, clock)
+    short = bench.add(MIN_CHUNK)
+    counts, _ = paced_step(bench, clock)
+    assert counts[short.id] == counts[long.id] == MIN_CHUNK

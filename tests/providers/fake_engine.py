@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from glimt.core.errors import GlimtError
+from glimt.core.request import ServiceClass
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.messages import Admitted, EngineInfo, Output, SamplingParams, ThoughtLimit
 
@@ -15,7 +16,7 @@ class Submitted:
 
     prompt: list[int]
     sampling: SamplingParams
-    priority: int
+    service_class: ServiceClass
     salt: str
     grammar: str | None = None
     thought: ThoughtLimit | None = None
@@ -40,6 +41,7 @@ class FakeEngine:
     gate: asyncio.Event | None = None
     info: EngineInfo | None = None
     submitted: list[Submitted] = field(default_factory=list)
+    full: GlimtError | None = None
     num_open: int = 0
     most_open: int = 0
     num_aborted: int = 0
@@ -68,6 +70,10 @@ class FakeEngine:
         assert self.info is not None
         return self.info
 
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        if self.full is not None:
+            raise self.full
+
     async def close(self) -> None:
         self.closed = True
 
@@ -76,14 +82,14 @@ class FakeEngine:
         prompt: list[int],
         sampling: SamplingParams,
         *,
-        priority: int = 0,
+        service_class: ServiceClass = "default",
         salt: str = "",
         grammar: str | None = None,
         thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         answer = self.answers[min(len(self.submitted), len(self.answers) - 1)]
         number = len(self.submitted)
-        self.submitted.append(Submitted(prompt, sampling, priority, salt, grammar, thought))
+        self.submitted.append(Submitted(prompt, sampling, service_class, salt, grammar, thought))
         self.num_open += 1
         self.most_open = max(self.most_open, self.num_open)
         whole = False

@@ -15,6 +15,7 @@ from glimt.core.errors import (
     GlimtError,
     InternalError,
     InvalidRequest,
+    Overloaded,
     Unavailable,
     UnsupportedParameter,
 )
@@ -395,11 +396,11 @@ async def test_priority(make: Make):
         assert warned == (service_class == "priority")
         given = "default" if service_class == "priority" else service_class
         assert found.started.service_class == given
-    first, second, third = [submitted.priority for submitted in engine.submitted]
-    assert first == second < third
+    asked = [submitted.service_class for submitted in engine.submitted]
+    assert asked == ["default", "default", "flex"]
     provider = LocalProvider.load(engine, NANO, model=LocalModel(id="m", allows_priority=True))
     found = await answer(provider, service_class="priority")
-    assert engine.submitted[-1].priority < first
+    assert engine.submitted[-1].service_class == "priority"
     assert found.started.service_class == "priority"
     assert found.started.warnings == ()
 
@@ -596,3 +597,13 @@ async def test_early_errors(make: Make):
     engine.generate = generate  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(EngineDied):
         await anext(aiter(provider.answer(ask())))
+
+
+async def test_a_full_queue_refuses_before_the_prompt_is_made(make: Make):
+    """A refusal costs little: nothing is rendered, encoded or sent."""
+    provider, engine = make("a<|user|>")
+    engine.full = Overloaded("full", retry_after_s=7.0)
+    with pytest.raises(Overloaded) as caught:
+        await answer(provider)
+    assert caught.value.retry_after_s == 7.0
+    assert engine.submitted == []

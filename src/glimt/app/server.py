@@ -19,6 +19,7 @@ from glimt import __version__
 from glimt.app.build import House
 from glimt.app.config import Config, ConfigError
 from glimt.app.engine_model import LoadError
+from glimt.app.garbage import settle
 from glimt.app.http_server import HttpServer
 from glimt.app.listen import ListenError, address_of, bind
 from glimt.app.log import configure_logging
@@ -68,6 +69,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             info = ready.result()
             if config.processes > 1:
                 await _multiply(config, house, listener, fleet)
+            settle()
             _announce(address_of(listener), house, info)
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -16,6 +16,7 @@ import msgspec
 import uvloop
 
 from glimt.app.build import House
+from glimt.app.garbage import settle
 from glimt.app.http_server import HttpServer
 from glimt.app.log import configure_logging
 from glimt.app.peers import Peers
@@ -57,6 +58,7 @@ async def _serve(orders: SiblingOrders, listener: socket.socket) -> None:
     server = HttpServer(house.app, drain_s=orders.config.drain_s)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stopping = asyncio.create_task(stop.wait())
+    settle()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

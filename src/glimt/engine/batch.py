@@ -13,7 +13,8 @@ class Batch:
     """T new tokens of S sequences, sequence after sequence.
 
     Sequences with one new token come first, then short chunks, then long ones, so that each of
-    the three kinds of attention works on one slice.
+    the three kinds of attention works on one slice. One new token behind a context much longer than
+    those of the others counts as a short chunk: together, all would be padded to it.
 
     Attributes:
         tokens: [T] int64, token ids.
@@ -23,7 +24,8 @@ class Batch:
         query_starts: S + 1 offsets into the T tokens.
         context_lengths: S lengths, the new tokens included.
         wanted: [D] int64, the tokens whose logits are asked for, in the order of the answer.
-        num_decodes: How many sequences, from the first, have exactly one new token.
+        num_decodes: How many sequences, from the first, have exactly one new token and contexts
+            of like length.
         num_latent: How many sequences, from the first, attend to latents; the others expand them.
         decode_pages: [num_decodes * P'] int64, the page table of the decodes alone, no wider than
             the longest of them needs, row after row.

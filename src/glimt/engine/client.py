@@ -28,6 +28,8 @@ from glimt.core.errors import (
     RequestTooLarge,
     Unavailable,
 )
+from glimt.core.request import ServiceClass
+from glimt.engine.fullness import Fullness
 from glimt.engine.link import Link
 from glimt.engine.messages import (
     Abort,
@@ -52,6 +54,7 @@ EngineState: TypeAlias = Literal["starting", "ready", "restarting", "failed", "s
 CONNECT_RETRY_S: Final = 0.02
 CONNECT_RETRY_MAX_S: Final = 0.5
 OVERLOADED_RETRY_S: Final = 1.0
+"""For a worker that is loading or stopping; one that is full says itself when to come again."""
 UNAVAILABLE_RETRY_S: Final = 2.0
 
 
@@ -83,6 +86,7 @@ class EngineClient:
         self._logger: FilteringBoundLogger = logger or structlog.get_logger()
         self._link: Link | None = None
         self._streams: dict[int, Stream] = {}
+        self._fullness = Fullness()
         self._probes: list[asyncio.Future[Stats]] = []
         self._ids = itertools.count(1)
         self._changed = asyncio.Event()
@@ -132,7 +136,7 @@ class EngineClient:
         prompt: list[int],
         sampling: SamplingParams,
         *,
-        priority: int = 0,
+        service_class: ServiceClass = "default",
         salt: str = "",
         grammar: str | None = None,
         thought: ThoughtLimit | None = None,
@@ -143,7 +147,7 @@ class EngineClient:
 
         Raises:
             InvalidRequest, ContextLengthExceeded: The request cannot be served as it is.
-            Overloaded: The queue is full.
+            Overloaded: The queue is full; `retry_after_s` is when there will be room.
             Unavailable: No worker was ready within `wait_s`, or the engine is stopping.
             EngineDied: The worker ended while it held the request.
         """
@@ -153,13 +157,13 @@ class EngineClient:
             id=request_id,
             prompt=prompt,
             sampling=sampling,
-            priority=priority,
+            service_class=service_class,
             salt=salt,
             grammar=grammar,
             thought=thought,
         )
         frame = _encode_submit(submit)
-        stream = self._streams[request_id] = Stream()
+        stream = self._streams[request_id] = Stream(service_class)
         link.write(frame)
         try:
             while True:
@@ -171,8 +175,14 @@ class EngineClient:
                     return
                 yield item
         finally:
+            # The error's traceback leads here again: no circle is left for the collector.
+            stream.error = None
             if self._forget(request_id):
                 link.write(encode(Abort([request_id])))
+
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        """Raise Overloaded when the worker would, as far as is known; before a request is read."""
+        self._fullness.refuse(service_class, asyncio.get_running_loop().time())
 
     async def probe(self) -> Stats:
         """Ask the worker for its numbers now."""
@@ -220,7 +230,9 @@ class EngineClient:
             case Refused():
                 if (stream := self._streams.get(message.id)) is not None:
                     self._forget(message.id)
-                    stream.fail(_error_of(message))
+                    now_s = asyncio.get_running_loop().time()
+                    retry_after_s = self._fullness.note(stream.service_class, message, now_s)
+                    stream.fail(_error_of(message, retry_after_s))
             case Stats():
                 self.stats = message
                 self._answer_probes()
@@ -240,6 +252,7 @@ class EngineClient:
         self.info = None
         self.progress = None
         self.stats = Stats()
+        self._fullness = Fullness()
         if self._state == "ready":
             self._set_state("restarting")
 
@@ -355,13 +368,13 @@ def _encode_submit(submit: Submit) -> bytes:
         raise RequestTooLarge(error.message) from error
 
 
-def _error_of(refused: Refused) -> GlimtError:
+def _error_of(refused: Refused, retry_after_s: float | None) -> GlimtError:
     match refused.code:
         case "invalid":
             return InvalidRequest(refused.message, param=refused.param)
         case "context_length":
             return ContextLengthExceeded(refused.message, param=refused.param)
         case "overloaded":
-            return Overloaded(refused.message, retry_after_s=OVERLOADED_RETRY_S)
+            return Overloaded(refused.message, retry_after_s=retry_after_s or OVERLOADED_RETRY_S)
         case _:
             assert_never(refused.code)

@@ -104,6 +104,23 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
             return 1 << 30
         return max(2, expand // (absorbed - expanded))
 
+    @property
+    def balanced_context(self) -> int:
+        """The context at which attending to it costs a token as much as everything else together.
+
+        In multiplications of a layer with experts, attending to latents: 3,168 for GLM-4.7-Flash.
+        """
+        heads, hidden = self.num_heads, self.hidden_size
+        num_experts = self.num_experts_per_token + self.num_shared_experts
+        others = (
+            hidden * (self.q_lora_rank + self.cache_width)
+            + heads * self.qk_head_dim * self.q_lora_rank
+            + heads * (self.qk_nope_head_dim + self.v_head_dim) * self.kv_lora_rank
+            + heads * self.v_head_dim * hidden
+            + 3 * hidden * self.moe_intermediate_size * num_experts
+        )
+        return max(1, others // (heads * (self.cache_width + self.kv_lora_rank)))
+
 
 class GenerationDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """How the model's authors want it sampled; what switches a setting off where they say nothing.

@@ -8,35 +8,35 @@ the socket to the worker. Text, templates and stop strings are the gateway's.
 import contextlib
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 from torch import OutOfMemoryError, Tensor
 
 from glimt.core.clock import Clock, SystemClock
+from glimt.core.request import ServiceClass
+from glimt.engine.admission import Admission
 from glimt.engine.constraints import Constraints, StepMasks
 from glimt.engine.grammar.matcher import Vocabulary
+from glimt.engine.intake import find_fault, refuse_grammar
 from glimt.engine.kv_cache import PagePool
-from glimt.engine.limits import find_sampling_fault
 from glimt.engine.messages import (
     Admitted,
-    EngineFinish,
     Output,
     Refused,
     Stats,
     Submit,
 )
+from glimt.engine.pace import BALANCED_CONTEXT, Pace
 from glimt.engine.sampler import Drawn, Sampler
 from glimt.engine.scheduler import Scheduler
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 from glimt.engine.speculation import Guesser, count_draft, join, pick_rows, wants_draft
+from glimt.engine.waiting import Load
 
 Report: TypeAlias = tuple[int, Admitted | Output | Refused]
 """What to tell, and the connection to tell it to."""
-
-GRAMMAR_PARAM: Final = "response_format"
-"""What a request names a grammar by; the gateway knows whether tools were meant."""
 
 
 class Runner(Protocol):
@@ -70,6 +70,8 @@ class EngineCore:
         context_length: The model's limit; a pool that holds less lowers it.
         guesser: Asked after each step, unless the settings say "off".
         vocabulary: What grammars are followed with; without one they are refused.
+        balanced_context: The context at which attention costs the model's tokens as much as all
+            the rest, which tells long prefills' cost.
 
     Attributes:
         context_length: The most tokens of one sequence, prompt and answer together.
@@ -84,22 +86,29 @@ class EngineCore:
         clock: Clock | None = None,
         guesser: Guesser | None = None,
         vocabulary: Vocabulary | None = None,
+        balanced_context: int = BALANCED_CONTEXT,
     ) -> None:
         self._runner = runner
         self._guesser = guesser if settings.speculation != "off" else None
         self._clock = clock or SystemClock()
         self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
+        self._pace = Pace(settings.max_pause_s, balanced_context=balanced_context)
         self._scheduler = Scheduler(
             self._pool,
             max_sequences=settings.max_sequences,
             max_step_tokens=settings.max_step_tokens,
             max_speculating=settings.speculation_max_sequences if self._guesser else 0,
+            pace=self._pace,
         )
         self._sampler = Sampler(runner.vocab_size, seed=settings.seed)
         self._constraints = Constraints(
             vocabulary, vocab_size=runner.vocab_size, max_sequences=settings.max_sequences
         )
-        self._max_waiting = settings.max_queue_requests
+        self._admission = Admission(
+            max_requests=settings.max_queue_requests,
+            max_tokens=settings.max_queue_tokens,
+            clock=self._clock,
+        )
         self._max_running = settings.max_sequences
         self._sequences: dict[tuple[int, int], Sequence] = {}
         self._totals = _Totals()
@@ -120,7 +129,7 @@ class EngineCore:
             tokens=list(submit.prompt),
             num_prompt=len(submit.prompt),
             sampling=sampling,
-            priority=submit.priority,
+            service_class=submit.service_class,
             salt=submit.salt,
             arrived_s=self._clock.monotonic(),
             grammar=submit.grammar,
@@ -177,18 +186,29 @@ class EngineCore:
                 (scheduled.sequence.connection, output)
                 for scheduled, output in zip(drawing, outputs, strict=True)
             ]
-        if self._guesser is not None and self._scheduler.speculates:
+        if self._guesser is not None and any(
+            self._scheduler.speculates(scheduled.sequence) for scheduled in step
+        ):
             self._guess(self._guesser, step)
+        elapsed_s = self._clock.monotonic() - started_s
+        if drawing:
+            self._pace.observe(step, elapsed_s)
         self._totals.steps += 1
-        self._totals.step_s += self._clock.monotonic() - started_s
+        self._totals.step_s += elapsed_s
         return reports
 
     def stats(self) -> Stats:
         """Counters since start and gauges of this moment; `connections` is the worker's to fill."""
-        totals = self._totals
+        totals, scheduler = self._totals, self._scheduler
+        load = scheduler.waiting.load
         return Stats(
-            running=self._scheduler.num_running,
-            waiting=self._scheduler.num_waiting + self._constraints.num_pending,
+            running=scheduler.num_running,
+            waiting=scheduler.num_waiting + self._constraints.num_pending,
+            running_priority=scheduler.num_running_of("priority"),
+            running_flex=scheduler.num_running_of("flex"),
+            waiting_priority=load["priority"].num_requests,
+            waiting_flex=load["flex"].num_requests,
+            waiting_tokens=scheduler.waiting.num_tokens,
             pages_total=self._pool.num_pages,
             pages_used=self._pool.num_used,
             pages_cached=self._pool.num_cached,
@@ -200,7 +220,8 @@ class EngineCore:
             generated_tokens_total=totals.generated_tokens,
             finished_total=totals.finished,
             aborted_total=totals.aborted,
-            preempted_total=self._scheduler.num_preempted,
+            refused_total=self._admission.num_refused,
+            preempted_total=scheduler.num_preempted,
             accepted_drafts_total=totals.accepted_drafts,
             rejected_drafts_total=totals.rejected_drafts,
         )
@@ -225,9 +246,7 @@ class EngineCore:
                 self._scheduler.add(sequence)
                 continue
             del self._sequences[sequence.connection, sequence.id]
-            message = f"The model cannot be held to this format: {fault}. Simplify it."
-            refusal = Refused(id=sequence.id, code="invalid", message=message, param=GRAMMAR_PARAM)
-            refused.append((sequence.connection, refusal))
+            refused.append((sequence.connection, refuse_grammar(sequence.id, fault)))
         return refused
 
     def _give_up(self, step: list[Scheduled]) -> list[Report]:
@@ -241,8 +260,10 @@ class EngineCore:
 
     def _report_admitted(self, step: list[Scheduled], now_s: float) -> list[Report]:
         reports: list[Report] = []
+        left: dict[ServiceClass, Load] = {}
         for sequence in [s.sequence for s in step if not s.sequence.admitted]:
             sequence.admitted = True
+            left.setdefault(sequence.service_class, Load()).add(sequence.num_prompt)
             self._totals.prompt_tokens += sequence.num_prompt
             self._totals.cached_tokens += sequence.num_cached
             admitted = Admitted(
@@ -251,6 +272,7 @@ class EngineCore:
                 queue_s=max(0.0, now_s - sequence.arrived_s),
             )
             reports.append((sequence.connection, admitted))
+        self._admission.observe(left, waiting=self._scheduler.waiting.load)
         return reports
 
     def _draw(self, drawing: list[Scheduled], logits: Tensor, masks: StepMasks) -> list[Output]:
@@ -292,7 +314,11 @@ class EngineCore:
 
         The guesser sees prefills too, because it remembers what it saw.
         """
-        wanted = [scheduled.sequence for scheduled in step if wants_draft(scheduled.sequence)]
+        wanted = [
+            scheduled.sequence
+            for scheduled in step
+            if wants_draft(scheduled.sequence) and self._scheduler.speculates(scheduled.sequence)
+        ]
         if not wanted and all(scheduled.num_known == 1 for scheduled in step):
             return
         # What was drawn is to be told whatever becomes of the guesses.
@@ -316,7 +342,7 @@ class EngineCore:
         self._totals.generated_tokens += 1
         if sequence.constraint is not None:
             sequence.constraint.accept(token)
-        finish = _finish_of(sequence, token)
+        finish = sequence.finish_at(token)
         if finish is not None:
             self._totals.finished += 1
             self._remove(sequence)
@@ -333,50 +359,33 @@ class EngineCore:
 
     def _refuse(self, connection: int, submit: Submit) -> Refused | None:
         """Why a request is not served, if it is not."""
-        fault = self._find_fault(connection, submit)
-        if fault is not None:
-            param, message = fault
-            return Refused(id=submit.id, code="invalid", message=message, param=param)
-        if len(submit.prompt) >= self.context_length:
-            message = (
-                f"The prompt has {len(submit.prompt)} tokens, and at least one must be left for "
-                f"the answer, but this engine holds {self.context_length} tokens of one sequence. "
-                "Shorten the prompt."
-            )
-            return Refused(id=submit.id, code="context_length", message=message)
-        if submit.grammar is not None and not self._constraints.follows_grammars:
-            message = "This model's tokenizer is of a kind that cannot be held to a format."
-            return Refused(id=submit.id, code="invalid", message=message, param=GRAMMAR_PARAM)
-        num_idle = self._max_running - self._scheduler.num_running
-        num_waiting = self._scheduler.num_waiting + self._constraints.num_pending
-        if num_waiting >= self._max_waiting + num_idle:
-            message = f"{num_waiting} requests wait already. Try again later."
-            return Refused(id=submit.id, code="overloaded", message=message)
-        return None
-
-    def _find_fault(self, connection: int, submit: Submit) -> tuple[str, str] | None:
-        """The parameter at fault and what to change, if the request makes no sense here."""
-        vocab_size = self._runner.vocab_size
         if (connection, submit.id) in self._sequences:
-            return "id", f"The id is already in use on this connection: {submit.id}"
-        if not submit.prompt:
-            return "prompt", "The prompt is empty; at least one token is needed."
-        if min(submit.prompt) < 0 or max(submit.prompt) >= vocab_size:
-            wrong = next(token for token in submit.prompt if not 0 <= token < vocab_size)
-            return "prompt", f"Token ids must be from 0 to {vocab_size - 1}: {wrong}"
-        return find_sampling_fault(submit.sampling, vocab_size)
-
-
-def _finish_of(sequence: Sequence, token: int) -> EngineFinish | None:
-    """Why the sequence ends with this token, its last, if it does."""
-    constraint = sequence.constraint
-    if constraint is not None and constraint.failed:
-        return "grammar"
-    if token in sequence.stop_ids:
-        return "stop"
-    if constraint is not None and constraint.complete:
-        return "complete"
-    return "length" if sequence.num_generated >= sequence.sampling.max_tokens else None
+            message = f"The id is already in use on this connection: {submit.id}"
+            return Refused(id=submit.id, code="invalid", message=message, param="id")
+        refused = find_fault(
+            submit,
+            vocab_size=self._runner.vocab_size,
+            context_length=self.context_length,
+            follows_grammars=self._constraints.follows_grammars,
+        )
+        if refused is not None:
+            return refused
+        num_busy = self._scheduler.num_running + self._constraints.num_pending
+        full = self._admission.refuse(
+            submit.service_class,
+            len(submit.prompt),
+            waiting=self._scheduler.waiting.load,
+            num_idle=self._max_running - num_busy,
+        )
+        if full is None:
+            return None
+        return Refused(
+            id=submit.id,
+            code="overloaded",
+            message=full.message,
+            retry_after_s=full.retry_after_s,
+            place_s=full.place_s,
+        )
 
 
 class _Totals(msgspec.Struct):

@@ -12,8 +12,8 @@ first page's parent is a hash of the salt. Equal keys therefore mean equal prefi
 """
 
 from array import array
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
 from glimt.engine.sequence import Sequence
@@ -99,13 +99,28 @@ class PagePool:
         return pages
 
     def can_allocate(
-        self, sequence: Sequence, num_tokens: int, *, matched: Iterable[int] = (), reserve: int = 0
+        self,
+        sequence: Sequence,
+        num_tokens: int,
+        *,
+        matched: Iterable[int] = (),
+        reserve: int = 0,
+        without: Collection[Sequence] = (),
     ) -> bool:
-        """Whether the sequence can hold `num_tokens` rows and leave `reserve` pages available."""
+        """Whether the sequence can hold `num_tokens` rows and leave `reserve` pages available.
+
+        `without` are sequences that would be asked to release their pages first.
+        """
         shared = list(matched)
         num_new = self.num_needed(num_tokens) - len(sequence.pages) - len(shared)
-        num_revived = sum(1 for page in shared if self._holders[page] == 0)
-        return num_new + num_revived + reserve <= self.num_available
+        freed = self._freed_by(without) if without else frozenset[int]()
+        num_revived = sum(1 for page in shared if self._holders[page] == 0 or page in freed)
+        return num_new + num_revived + reserve <= self.num_available + len(freed)
+
+    def _freed_by(self, sequences: Iterable[Sequence]) -> frozenset[int]:
+        """The pages that nobody but these sequences holds."""
+        counts = Counter(page for sequence in sequences for page in sequence.pages)
+        return frozenset(page for page, count in counts.items() if count == self._holders[page])
 
     def allocate(self, sequence: Sequence, num_tokens: int, *, matched: Iterable[int] = ()) -> None:
         """Give the sequence the matched pages, then new ones until it can hold `num_tokens` rows.

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from glimt.core.request import ServiceClass
+
 EngineFinish: TypeAlias = Literal["stop", "length", "complete", "grammar", "error"]
 """Why a sequence ended: at a stop token; at `max_tokens`; because its grammar allows nothing more,
 with no stop token drawn; because its grammar became too costly to follow; because logits or memory
@@ -64,14 +66,14 @@ class ThoughtLimit(msgspec.Struct, frozen=True, kw_only=True):
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag="submit", omit_defaults=True):
     """Continue `prompt`. `salt` keeps the prefix caches of different tenants apart.
 
-    Lower `priority` numbers are served first; equal ones in order of arrival. `grammar` is what the
-    answer may be, as `glimt.engine.grammar.build` writes it; `None` leaves it free.
+    What the `service_class` means is told in `glimt.engine.scheduler`. `grammar` is what the answer
+    may be, as `glimt.engine.grammar.build` writes it; `None` leaves it free.
     """
 
     id: int
     prompt: list[int]
     sampling: SamplingParams
-    priority: int = 0
+    service_class: ServiceClass = "default"
     salt: str = ""
     grammar: str | None = None
     thought: ThoughtLimit | None = None
@@ -150,7 +152,8 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """A request that will not be served, and why.
 
     `code` is one of "invalid" (the client's mistake), "context_length", "overloaded"; of the last,
-    `retry_after_s` is when to try again.
+    `retry_after_s` is when to try again, and `place_s` is set when the queue lacks a place: so long
+    it will be full for all of the same kind, flex or not.
     """
 
     id: int
@@ -158,6 +161,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     message: str
     param: str | None = None
     retry_after_s: float | None = None
+    place_s: float | None = None
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
@@ -165,6 +169,12 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
 
     running: int = 0
     waiting: int = 0
+    running_priority: int = 0
+    running_flex: int = 0
+    waiting_priority: int = 0
+    waiting_flex: int = 0
+    waiting_tokens: int = 0
+    """Tokens of the sequences that wait."""
     pages_total: int = 0
     pages_used: int = 0
     """Pages that a running sequence holds."""
@@ -180,6 +190,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True, tag="stats"):
     generated_tokens_total: int = 0
     finished_total: int = 0
     aborted_total: int = 0
+    refused_total: int = 0
+    """Requests that found the queue full."""
     preempted_total: int = 0
     accepted_drafts_total: int = 0
     """Tokens that speculation guessed right."""

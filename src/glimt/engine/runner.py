@@ -30,6 +30,9 @@ from glimt.engine.weights import Weights, allocate, count_parameters, randomize
 FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
 CPU_CACHE_GB = 1.0
 DUMMY_SEED = 0
+MAX_PADDING = 4
+"""Decodes are computed together while their contexts, padded to the longest, are at most so many
+times what they are: a call each costs more than that for short ones."""
 
 Report = Callable[[LoadProgress], None]
 
@@ -162,7 +165,7 @@ class Runner:
         counts = [entry.count for entry in entries]
         starts = [0, *accumulate(counts)]
         contexts = tuple(entry.start + entry.count for entry in entries)
-        num_decodes = sum(count == 1 for count in counts)
+        num_decodes = self._num_together(entries)
         ends = {index: starts[place + 1] for place, index in enumerate(order)}
         device = self.pool.device
         pages = [entry.sequence.pages for entry in entries]
@@ -200,12 +203,23 @@ class Runner:
         mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
         return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
 
+    def _num_together(self, entries: Collection[Scheduled]) -> int:
+        """How many decodes, from the first, waste little when they are padded to one length."""
+        contexts = [entry.start + 1 for entry in entries if entry.count == 1]
+        total = sum(contexts)
+        while contexts and len(contexts) * contexts[-1] > MAX_PADDING * total:
+            total -= contexts.pop()
+        return len(contexts)
+
     def _order(self, step: Collection[Scheduled]) -> list[int]:
         """Where in `step` the batch's first sequence is, its second, and so on."""
-        return sorted(range(len(step)), key=lambda index: self._kind(step[index].count))
+        return sorted(range(len(step)), key=lambda index: self._kind(step[index]))
 
-    def _kind(self, count: int) -> int:
-        return 0 if count == 1 else 1 if count < self.expansion_threshold else 2
+    def _kind(self, entry: Scheduled) -> tuple[int, int]:
+        """Decodes first, the shortest context first, then short chunks, then long ones."""
+        if entry.count == 1:
+            return 0, entry.start
+        return (1, 0) if entry.count < self.expansion_threshold else (2, 0)
 
 
 def _tokens(entries: Collection[Scheduled]) -> list[int]:
@@ -239,11 +253,11 @@ def _slots(entries: Collection[Scheduled]) -> list[int]:
 def _page_table(pages: Collection[list[int]], contexts: Collection[int]) -> Tensor:
     """[sequences, most pages], no wider than the longest context."""
     widths = [-(-context // PAGE_SIZE) for context in contexts]
-    widest = max(widths, default=0)
-    rows = [
-        owned[:width] + [0] * (widest - width) for owned, width in zip(pages, widths, strict=True)
-    ]
-    return torch.tensor(rows, dtype=torch.int64).view(len(rows), widest)
+    table = torch.zeros(len(pages), max(widths, default=0), dtype=torch.int64)
+    # Row by row: beside a long context most of the table is padding.
+    for row, owned, width in zip(table, pages, widths, strict=True):
+        row[:width] = torch.tensor(owned[:width])
+    return table
 
 
 def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:

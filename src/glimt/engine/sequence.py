@@ -4,9 +4,16 @@ Knows nothing of batching (scheduler), of tensors (runner) or of the socket (wor
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from glimt.core.request import ServiceClass
 from glimt.engine.constraint import Constraint
-from glimt.engine.messages import SamplingParams, ThoughtLimit
+from glimt.engine.messages import EngineFinish, SamplingParams, ThoughtLimit
+
+URGENCY: Final[dict[ServiceClass, int]] = {"priority": 0, "default": 1, "flex": 2}
+"""Who is served first: the lower number."""
+PRIORITY: Final = URGENCY["priority"]
+FLEX: Final = URGENCY["flex"]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -21,10 +28,12 @@ class Sequence:
         num_computed: How many of them have their row in the cache.
         pages: The pool's pages that hold those rows, in order.
         page_hashes: The hash-chain keys of its full pages, as far as they are known.
+        service_class: What was asked for.
+        urgency: The class that it is served as, a number of `URGENCY`; the scheduler may better it.
         num_cached: Prompt tokens that the prefix cache already held when it was first admitted.
         stop_ids: The tokens that end it.
         arrived_s: Monotonic time of arrival.
-        arrival: Its number in order of arrival, which breaks ties of priority.
+        arrival: Its number in order of arrival, which breaks ties of urgency.
         draft: A guess at the token after the last one, if somebody made one.
         grammar: What the answer may be; `None` leaves it free.
         thought: How long the thought may be that it begins with; `None` sets no limit.
@@ -36,7 +45,8 @@ class Sequence:
     tokens: list[int]
     num_prompt: int
     sampling: SamplingParams
-    priority: int = 0
+    service_class: ServiceClass = "default"
+    urgency: int = field(init=False)
     salt: str = ""
     stop_ids: frozenset[int] = field(init=False)
     arrived_s: float = 0.0
@@ -53,6 +63,18 @@ class Sequence:
 
     def __post_init__(self) -> None:
         self.stop_ids = frozenset(self.sampling.stop_token_ids)
+        self.urgency = URGENCY[self.service_class]
+
+    def finish_at(self, token: int) -> EngineFinish | None:
+        """Why the sequence ends with this token, its last, if it does."""
+        constraint = self.constraint
+        if constraint is not None and constraint.failed:
+            return "grammar"
+        if token in self.stop_ids:
+            return "stop"
+        if constraint is not None and constraint.complete:
+            return "complete"
+        return "length" if self.num_generated >= self.sampling.max_tokens else None
 
     @property
     def num_generated(self) -> int:

@@ -33,7 +33,14 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         gpu_memory_fraction: How much of the GPU's memory everything together may take.
         max_sequences: How many sequences may run at once; more wait.
         max_step_tokens: The token budget of one step, prefill chunks and decodes together.
-        max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded.
+        max_pause_s: How long a step may last while answers are under way: a long prompt is computed
+            in chunks so short that they go on. A step whose answers alone take so long gives
+            prompts as much time again. Longer pauses shorten the wait for long prompts.
+        max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded, and
+            told when to come again. `flex` requests may be half of them.
+        max_queue_tokens: Their prompts' tokens together, beyond which it is the same; room for
+            eight prompts of 200 000. It bounds memory (36 bytes a token) and how long the last in
+            the queue waits.
         priority_tier: Serve requests of `service_tier` "priority" before others. Anybody may ask
             for it, so it is off unless every client can be trusted.
         prefix_cache: Reuse full pages of earlier prompts.
@@ -62,7 +69,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gpu_memory_fraction: float = 0.9
     max_sequences: int = 64
     max_step_tokens: int = 2048
+    max_pause_s: float = 0.2
     max_queue_requests: int = 4096
+    max_queue_tokens: int = 1_600_000
     priority_tier: bool = False
     prefix_cache: bool = True
     cache_isolation: Literal["key", "shared"] = "key"

@@ -7,15 +7,17 @@ import asyncio
 from collections import deque
 
 from glimt.core.errors import GlimtError
+from glimt.core.request import ServiceClass
 from glimt.engine.messages import Admitted, Output
 
 
 class Stream:
     """What arrived for one request and was not read yet."""
 
-    __slots__ = ("error", "items", "waiter")
+    __slots__ = ("error", "items", "service_class", "waiter")
 
-    def __init__(self) -> None:
+    def __init__(self, service_class: ServiceClass = "default") -> None:
+        self.service_class: ServiceClass = service_class
         self.items: deque[Admitted | Output] = deque()
         self.error: GlimtError | None = None
         self.waiter: asyncio.Future[None] | None = None

@@ -66,6 +66,7 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         context_length=runner.config.context_length,
         guesser=runner if runner.should_guess else None,
         vocabulary=_load_vocabulary(model_path, info),
+        balanced_context=runner.config.balanced_context,
     )
     return Loaded(core, info)
 

@@ -49,7 +49,6 @@ LEAD_TOKENS: Final = 256
 """From this length on a prompt is computed once for all choices, which costs the others a wait."""
 SHARE_OF_A_REQUEST: Final = 4
 """One request may have the engine run a part of its sequences at once: one in so many."""
-_PRIORITIES: Final = {"priority": -10, "default": 0, "flex": 10}
 
 
 class TokenEngine(Protocol):
@@ -69,12 +68,16 @@ class TokenEngine(Protocol):
         prompt: list[int],
         sampling: SamplingParams,
         *,
-        priority: int = 0,
+        service_class: ServiceClass = "default",
         salt: str = "",
         grammar: str | None = None,
         thought: ThoughtLimit | None = None,
     ) -> AsyncIterator[Admitted | Output]:
         """Continue `prompt`; closing the iterator aborts."""
+        ...
+
+    def refuse_if_full(self, service_class: ServiceClass) -> None:
+        """Raise Overloaded when the queue is known to be full."""
         ...
 
     async def close(self) -> None:
@@ -197,6 +200,7 @@ class LocalProvider:
         """
         start_s = self._clock.monotonic()
         info = await self._info()
+        self._engine.refuse_if_full(self._service_class(request))
         if binds_text(request) or num_characters(request) > INLINE_CHARACTERS:
             loop = asyncio.get_running_loop()
             plan = await loop.run_in_executor(self._threads, self._prepare, request, info)
@@ -331,7 +335,7 @@ class LocalProvider:
         return self._engine.generate(
             plan.prompt.ids,
             msgspec.structs.replace(plan.sampling, seed=seed),
-            priority=_PRIORITIES[plan.service_class],
+            service_class=plan.service_class,
             salt=cache_salt(request, shared=self._model.shares_cache),
             grammar=plan.binding.grammar,
             thought=plan.binding.thought,
