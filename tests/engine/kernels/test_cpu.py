@@ -9,7 +9,7 @@ from torch import Tensor
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig, parse_config
-from glimt.engine.kernels import cpu, reference
+from glimt.engine.kernels import cpu, cpu_attention, reference
 from glimt.engine.kernels.cpu import CpuKernels
 from glimt.engine.settings import PAGE_SIZE
 from tests.engine.checkpoints import TINY
@@ -157,20 +157,31 @@ def test_latent_attention(
     batch = batch_of(counts, contexts, num_latent=len(counts))
     pool, queries = rand(20, PAGE_SIZE, 48), rand(sum(counts), 5, 48)
     expected = reference.latent_attention(queries, pool, batch, rank=40, scale=0.2)
-    for limit in (cpu.SCORES_BYTES, 5 * 200 * 4 * 7):
-        monkeypatch.setattr(cpu, "SCORES_BYTES", limit)
+    for limit, round_from in (
+        (cpu_attention.SCORES_BYTES, 8192),
+        (5 * 200 * 4 * 7, 8192),
+        (9000, 30),
+    ):
+        monkeypatch.setattr(cpu_attention, "SCORES_BYTES", limit)
+        monkeypatch.setattr(cpu_attention, "ROUND_FROM", round_from)
         ours = CpuKernels().latent_attention(queries, pool, batch, rank=40, scale=0.2)
         close(ours, expected)
 
 
 @pytest.mark.parametrize("value", [16, 24])
 @pytest.mark.parametrize(("counts", "contexts"), CASES)
-def test_expanded_attention(counts: list[int], contexts: list[int], value: int) -> None:
-    """Whole prompts and chunks, values as wide as keys or not."""
+def test_expanded_attention(
+    counts: list[int], contexts: list[int], value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole prompts and chunks, values as wide as keys or not, in one block or in many."""
     batch = batch_of(counts, contexts, num_latent=0)
     pool, queries = rand(20, PAGE_SIZE, 48), rand(sum(counts), 5, 16)
     kv_b = rand(5, 8 + value, 40) * 0.2
     expected = reference.expanded_attention(queries, pool, batch, kv_b, scale=0.25)
+    close(CpuKernels().expanded_attention(queries, pool, batch, kv_b, scale=0.25), expected)
+    monkeypatch.setattr(cpu_attention, "ROUND_FROM", 30)
+    monkeypatch.setattr(cpu_attention, "SCORES_BYTES", 9000)
+    monkeypatch.setattr(cpu, "EXPANDED_BYTES", 20_000)
     close(CpuKernels().expanded_attention(queries, pool, batch, kv_b, scale=0.25), expected)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import reference
+from glimt.engine.kernels.cpu_attention import attend_chunk, attend_expanded, context_rows
 
 PACK_FROM: Final = 1 << 19
 """Multiplications from which on oneDNN, with weights in its own layout, beats the product that
@@ -29,9 +30,6 @@ COPIES_BYTES: Final = 512_000_000
 """What copies of weights in other layouts may take together; beyond it weights are used as they
 are."""
 
-SCORES_BYTES: Final = 64_000_000
-"""What the scores of one block of queries may take, or their mask; longer chunks go block by block,
-so that a long context takes time and not memory."""
 
 EXPANDED_BYTES: Final = 512_000_000
 """What the expanded keys and values of a context may take; beyond it, some heads at a time."""
@@ -180,8 +178,11 @@ class CpuKernels:
                 results.append(torch.bmm(torch.softmax(scores, -1), rows[..., :rank]))
         for index in range(num_decodes, batch.num_latent):
             start, end = batch.query_starts[index : index + 2]
-            rows = _context(pool, batch, index)
-            results.append(_attend_chunk(queries[start:end], rows, rank, scale))
+            rows = context_rows(pool, batch, index)
+            context = batch.context_lengths[index]
+            results.append(
+                attend_chunk(queries[start:end], rows, rows[:, :rank], context=context, scale=scale)
+            )
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def expanded_attention(
@@ -195,8 +196,9 @@ class CpuKernels:
             start, end = (
                 place - batch.num_latent_tokens for place in batch.query_starts[index : index + 2]
             )
-            rows = _context(pool, batch, index)
+            rows = context_rows(pool, batch, index)
             result = queries.new_empty(end - start, num_heads, rows_per_head - num_plain)
+            context = batch.context_lengths[index]
             bytes_each = len(rows) * (rows_per_head + queries.shape[-1]) * rows.element_size()
             size = max(1, EXPANDED_BYTES // bytes_each)
             for first in range(0, num_heads, size):
@@ -209,8 +211,12 @@ class CpuKernels:
                 expanded = expanded.view(len(rows), -1, rows_per_head)
                 shared = rows[:, rank:].unsqueeze(1).expand(-1, expanded.shape[1], -1)
                 keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
-                result[:, heads] = _attend_expanded(
-                    queries[start:end, heads], keys, expanded[..., num_plain:], scale
+                result[:, heads] = attend_expanded(
+                    queries[start:end, heads],
+                    keys,
+                    expanded[..., num_plain:],
+                    context=context,
+                    scale=scale,
                 )
             results.append(result)
         return results[0] if len(results) == 1 else torch.cat(results)
@@ -301,68 +307,6 @@ def _lengths(values: Tensor) -> Tensor:
         -1,
         True,  # noqa: FBT003
     )
-
-
-def _context(pool: Tensor, batch: Batch, index: int) -> Tensor:
-    """The cached rows of one sequence in order, [context, width]."""
-    length = batch.context_lengths[index]
-    pages = batch.page_table[index, : -(-length // pool.shape[1])]
-    return pool.index_select(0, pages).view(-1, pool.shape[-1])[:length]
-
-
-def _attend_expanded(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
-    """A chunk over its context: [N, heads, K], [C, heads, K], [C, heads, V] → [N, heads, V]."""
-    num_new, context = len(queries), len(keys)
-    is_whole = num_new == context
-    # Where keys and values differ in width torch makes the scores of all heads, else a mask alone.
-    num_rows = 1 if keys.shape[-1] == values.shape[-1] else keys.shape[1]
-    block = max(1, SCORES_BYTES // (num_rows * context * 4))
-    if is_whole and num_new > block:
-        is_whole = False
-    results: list[Tensor] = []
-    for start in range(0, num_new, block):
-        part = queries[start : start + block]
-        end = context - num_new + start + len(part)
-        found = functional.scaled_dot_product_attention(
-            part.transpose(0, 1).unsqueeze(0),
-            keys[:end].transpose(0, 1).unsqueeze(0),
-            values[:end].transpose(0, 1).unsqueeze(0),
-            attn_mask=None if is_whole else _causal_mask(len(part), end, queries),
-            is_causal=is_whole,
-            scale=scale,
-        )
-        results.append(found.squeeze(0).transpose(0, 1))
-    return results[0] if len(results) == 1 else torch.cat(results)
-
-
-def _causal_mask(num_queries: int, context: int, like: Tensor) -> Tensor:
-    """What is added to the scores of a context's last queries: [queries, context].
-
-    As numbers rather than truth values, which torch would turn into numbers twice.
-    """
-    mask = like.new_zeros(num_queries, context)
-    later = torch.ones(num_queries, num_queries, dtype=torch.bool).triu_(1)
-    mask[:, context - num_queries :].masked_fill_(later, -torch.inf)
-    return mask
-
-
-def _attend_chunk(queries: Tensor, rows: Tensor, rank: int, scale: float) -> Tensor:
-    """A chunk over its context: [N, heads, width], [C, width] → [N, heads, rank]."""
-    num_new, num_heads, _ = queries.shape
-    context = len(rows)
-    block = max(1, SCORES_BYTES // (num_heads * context * 4))
-    results: list[Tensor] = []
-    for start in range(0, num_new, block):
-        part = queries[start : start + block]
-        end = context - num_new + start + len(part)
-        scores = torch.mm(part.flatten(0, 1), rows[:end].t()).mul_(scale)
-        if len(part) > 1:
-            later = torch.ones(len(part), len(part), dtype=torch.bool).triu_(1).unsqueeze(1)
-            own = scores.view(len(part), num_heads, end)[..., end - len(part) :]
-            own.masked_fill_(later, -torch.inf)
-        found = torch.mm(torch.softmax(scores, -1), rows[:end, :rank])
-        results.append(found.view(len(part), num_heads, rank))
-    return results[0] if len(results) == 1 else torch.cat(results)
 
 
 def _ints(tensor: Tensor) -> list[int]:
