@@ -2,7 +2,7 @@
 
 An answer is some hundred objects that refer to each other, and thousands may be under way. With
 Python's own thresholds a flood spends 40 % of the processor on looking at them again and again
-(docs/log.md); with these it is a few percent, and what a look finds is some megabytes later.
+(docs/log.md). The price is that garbage in circles is kept a little longer.
 """
 
 import gc
