@@ -4,7 +4,8 @@ import math
 
 from glimt.engine.messages import SamplingParams
 from glimt.engine.pace import MIN_CHUNK, Pace
-from glimt.engine.sequence import Scheduled, Sequence
+from glimt.engine.sequence import FLEX, Scheduled, Sequence
+from glimt.engine.settings import EngineSettings
 
 
 def entry(start: int, count: int) -> Scheduled:
@@ -54,3 +55,43 @@ def test_least_is_given_without_time_but_not_without_tokens():
     assert room.take(0, 1000, least=MIN_CHUNK) == MIN_CHUNK
     assert room.take(0, 1000) == 0
     assert room.take(0, 1000, least=MIN_CHUNK) == 5
+
+
+def flex_entry() -> Scheduled:
+    scheduled = entry(5, 1)
+    scheduled.sequence.urgency = FLEX
+    return scheduled
+
+
+def test_as_many_flex_sequences_run_as_fit_into_their_step():
+    """Found by trying: fewer after a step that was too long, one more after each that was not."""
+    pace = Pace(1.0, flex_step_s=0.01)
+    assert pace.flex_places == math.inf
+    pace.observe([flex_entry()] * 40, 0.04)
+    assert pace.flex_places == 10
+    for places in range(11, 15):
+        pace.observe([flex_entry()] * (places - 1), 0.009)
+        assert pace.flex_places == places
+    pace.observe([flex_entry()] * 2, 0.001)
+    assert pace.flex_places == 14, "a step that was not full says nothing"
+    pace.observe([flex_entry(), entry(5, 1)], 5.0)
+    assert pace.flex_places == 14, "beside others it is their step"
+    pace.observe([flex_entry()], 5.0)
+    assert pace.flex_places == 1
+
+
+def test_flex_runs_as_it_likes_where_nobody_may_overtake():
+    """The bound of its steps is for servers with a tier for priority."""
+    for tier, places in ((False, math.inf), (True, 1.0)):
+        pace = Pace.of(EngineSettings(priority_tier=tier, flex_step_s=0.001), balanced_context=9)
+        pace.observe([flex_entry()], 1.0)
+        assert pace.flex_places == places
+
+
+def test_prefills_of_flex_alone_fit_into_its_step():
+    """Also where nobody decodes; beside others the longer bound counts."""
+    pace = Pace(10.0, flex_step_s=0.1, balanced_context=1_000_000)
+    for _ in range(20):
+        pace.observe([entry(0, 1000)], 1.0)
+    assert 64 <= pace.room(5000, decodes=False, flex_alone=True).take(0, 5000) <= 100
+    assert pace.room(5000, decodes=False).take(0, 5000) == 5000

@@ -92,7 +92,7 @@ class EngineCore:
         self._guesser = guesser if settings.speculation != "off" else None
         self._clock = clock or SystemClock()
         self._pool = PagePool(runner.num_pages, prefix_cache=settings.prefix_cache)
-        self._pace = Pace(settings.max_pause_s, balanced_context=balanced_context)
+        self._pace = Pace.of(settings, balanced_context=balanced_context)
         self._scheduler = Scheduler(
             self._pool,
             max_sequences=settings.max_sequences,

@@ -18,6 +18,7 @@ The classes are `priority`, `default` and `flex`. The rules, and why nobody wait
   that a short prompt need not wait behind a long one; then the best-ranked again; then the others.
 * Flex fills idle steps: it is left out while a priority sequence runs, which would feel each one
   beside it, and while a prefill of a better class is under way, which wants the step for itself.
+  Where `Pace` bounds the steps of flex alone, no more of them run than fit into one.
 * While somebody decodes, a prefill's chunk is cut to what `Pace` says the step has time for. The
   best-ranked one and the shortest of the others get a page's worth of tokens all the same.
 * When a decode finds no page, the worst-ranked running sequence loses its pages and waits again
@@ -276,6 +277,10 @@ class Scheduler:
 
     def _may_find_place(self, sequence: Sequence) -> bool:
         """Whether fewer run than may, or one that would yield."""
+        if sequence.urgency == FLEX:
+            num_flex = sum(running.urgency == FLEX for running in self._running)
+            if num_flex >= self._pace.flex_places:
+                return False
         if len(self._running) < self._max_sequences:
             return True
         return sequence.urgency < FLEX and self._running[-1].urgency == FLEX
@@ -311,7 +316,8 @@ class Scheduler:
         if not prefilling:
             return
         budget = self._max_step_tokens - sum(decode.count for decode in step)
-        room = self._pace.room(budget, decodes=bool(step))
+        flex_alone = taking_part[0].urgency == FLEX
+        room = self._pace.room(budget, decodes=bool(step), flex_alone=flex_alone)
         shares: dict[Sequence, int] = {}
 
         def give(

@@ -36,6 +36,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         max_pause_s: How long a step may last while answers are under way: a long prompt is computed
             in chunks so short that they go on. A step whose answers alone take so long gives
             prompts as much time again. Longer pauses shorten the wait for long prompts.
+        flex_step_s: How long a step may last that computes "flex" requests alone, where
+            `priority_tier` lets somebody come who should not wait for its end. Longer steps bring
+            more tokens of flex a second.
         max_queue_requests: Waiting sequences beyond which new ones are refused as overloaded, and
             told when to come again. `flex` requests may be half of them.
         max_queue_tokens: Their prompts' tokens together, beyond which it is the same; room for
@@ -70,6 +73,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_sequences: int = 64
     max_step_tokens: int = 2048
     max_pause_s: float = 0.2
+    flex_step_s: float = 0.01
     max_queue_requests: int = 4096
     max_queue_tokens: int = 1_600_000
     priority_tier: bool = False
