@@ -7,7 +7,9 @@ weights; both speculate. What is refused, or cut off at `max_tokens`, is counted
 import asyncio
 import itertools
 import json
+import re
 import sys
+import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -19,9 +21,10 @@ from benchmarks.serving import running_server
 
 MODELS = {"nano": "auto", "random": "dummy"}
 """How each is loaded."""
-AT_ONCE = 16
-COLUMNS = ("cases", "answers", "calls", "valid", "wrong", "cut off", "refused")
+AT_ONCE = 32
+COLUMNS = ("cases", "answers", "calls", "valid", "wrong", "cut off", "refused", "tokens")
 DRAFTS = ("accepted", "rejected")
+"""Of the whole server: an answer does not tell of its drafts."""
 MAX_SHOWN = 10
 
 
@@ -56,6 +59,7 @@ def promise(cases: int) -> dict[str, Any]:
             maker = CaseMaker(eager=load_format == "dummy")
             wanted = -(-cases // len(MODELS))
             asyncio.run(ask(url, maker, tally, name=name, wanted=wanted))
+            tally.rows[f"{name}, drafts"].update(drafts(url))
     print(f"{'model, kind, thinking':26}" + "".join(f"{c:>10}" for c in (*COLUMNS, *DRAFTS)))
     rows = {**dict(sorted(tally.rows.items())), "all": tally.total()}
     for row, counts in rows.items():
@@ -94,6 +98,14 @@ async def ask(
                 group.create_task(work(session))
 
 
+def drafts(url: str) -> Counter[str]:
+    """What became of a server's drafts so far."""
+    with urllib.request.urlopen(f"{url}/metrics") as response:
+        text = response.read().decode()
+    found = {kind: re.search(rf"^\w*{kind}_drafts_total (\S+)", text, re.M) for kind in DRAFTS}
+    return Counter({kind: int(float(match[1])) for kind, match in found.items() if match})
+
+
 async def _send(
     session: aiohttp.ClientSession, case: Case, refusals: Counter[str]
 ) -> tuple[Counter[str], str]:
@@ -116,9 +128,7 @@ async def _send(
         more, fault = case.judge(said)
         counts.update(more)
         faults += [fault] if fault else []
-    details = usage["completion_tokens_details"]
-    counts["accepted"] += details["accepted_prediction_tokens"]
-    counts["rejected"] += details["rejected_prediction_tokens"]
+    counts["tokens"] += usage["completion_tokens"]
     return counts, "; ".join(faults)
 
 
