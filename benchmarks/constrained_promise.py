@@ -11,7 +11,6 @@ import re
 import sys
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 import aiohttp
@@ -26,6 +25,7 @@ COLUMNS = ("cases", "answers", "calls", "valid", "wrong", "cut off", "refused", 
 DRAFTS = ("accepted", "rejected")
 """Of the whole server: an answer does not tell of its drafts."""
 MAX_SHOWN = 10
+SEEDS_APART = 1_000_000
 
 
 class Tally:
@@ -54,11 +54,12 @@ def server_settings(load_format: str) -> dict[str, object]:
 def promise(cases: int) -> dict[str, Any]:
     """Print how many answers of servers to random schemas and tool sets are valid."""
     tally = Tally()
-    for name, load_format in MODELS.items():
+    for number, (name, load_format) in enumerate(MODELS.items()):
         with running_server(server_settings(load_format)) as (url, _):
             maker = CaseMaker(eager=load_format == "dummy")
             wanted = -(-cases // len(MODELS))
-            asyncio.run(ask(url, maker, tally, name=name, wanted=wanted))
+            first = number * SEEDS_APART
+            asyncio.run(ask(url, maker, tally, name=name, wanted=wanted, first_seed=first))
             tally.rows[f"{name}, drafts"].update(drafts(url))
     print(f"{'model, kind, thinking':26}" + "".join(f"{c:>10}" for c in (*COLUMNS, *DRAFTS)))
     rows = {**dict(sorted(tally.rows.items())), "all": tally.total()}
@@ -73,15 +74,16 @@ def promise(cases: int) -> dict[str, Any]:
 
 
 async def ask(
-    url: str, maker: CaseMaker, tally: Tally, *, name: str, wanted: int, seeds: Iterable[int] = ()
+    url: str, maker: CaseMaker, tally: Tally, *, name: str, wanted: int, first_seed: int = 0
 ) -> None:
-    """Send cases until `wanted` were finished, or those of `seeds`."""
-    source = iter(seeds or itertools.count())
+    """Send cases until `wanted` were finished."""
+    source = itertools.count(first_seed)
     judged = 0
 
     async def work(session: aiohttp.ClientSession) -> None:
         nonlocal judged
-        while judged < wanted and (seed := next(source, None)) is not None:
+        while judged < wanted:
+            seed = next(source)
             case = maker.make(seed)
             row = f"{name}, {case.kind}, {'on' if case.thinking else 'off'}"
             counts, fault = await _send(session, case, tally.refusals)
@@ -92,17 +94,21 @@ async def ask(
                 tally.faults.append(f"{row}, seed {seed}: {fault}")
 
     timeout = aiohttp.ClientTimeout(total=300)
-    async with aiohttp.ClientSession(f"{url}", timeout=timeout) as session:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work(session))
+    async with (
+        aiohttp.ClientSession(url, timeout=timeout) as session,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(AT_ONCE):
+            group.create_task(work(session))
 
 
 def drafts(url: str) -> Counter[str]:
     """What became of a server's drafts so far."""
     with urllib.request.urlopen(f"{url}/metrics") as response:
         text = response.read().decode()
-    found = {kind: re.search(rf"^\w*{kind}_drafts_total (\S+)", text, re.M) for kind in DRAFTS}
+    found = {
+        kind: re.search(rf"^\w*{kind}_drafts_total (\S+)", text, re.MULTILINE) for kind in DRAFTS
+    }
     return Counter({kind: int(float(match[1])) for kind, match in found.items() if match})
 
 

@@ -8,9 +8,9 @@ thinking, torch with one thread. First the bound answers are found, then three m
     free    follows none and says what it likes, past its own end, for as many tokens each
 
 `to free` is the rate of `bound` over that of `free`: what was asked for is 0.9. What a step costs
-also depends on the tokens in it (which experts they take), so free answers, which say other things,
-differ for that reason too; `to same` is the ratio of two that compute the same rows, and so what the
-grammar itself costs. Neither stands for the other. The clock runs from the step that brought the
+also depends on the tokens in it (which experts they take), so free answers, which say other
+things, differ for that reason too; `to same` is the ratio of two that compute the same rows, and so
+what the grammar itself costs. Neither stands for the other. The clock runs from the step that brought the
 last first token: prompts and compiling, which happen once, are left out. Of several rounds the
 shortest of each mode counts. Rates are of wall time; `cpu` is `to same` in CPU time of the whole
 process, in which masks that are filled beside a step hide nothing.

@@ -159,6 +159,8 @@ class CaseMaker:
         self._eager = eager
         tokenizer = self._model.tokenizer
         self._closing = [*self._model.closing, *self._model.vocabulary.stop_tokens]
+        ends = [tokenizer.control_id(tag) for tag in ("</arg_value>", "</tool_call>")]
+        self._ending = [*ends, *self._model.vocabulary.stop_tokens]
         self._opening = tokenizer.control_id("<tool_call>")
 
     def make(self, seed: int) -> Case:
@@ -218,10 +220,10 @@ class CaseMaker:
         strength = rng.uniform(4, 9) if self._eager else rng.uniform(0, 9)
         for token in self._closing:
             bias[str(token)] = strength
-        for token in self._model.vocabulary.stop_tokens:
+        for token in self._ending:
             bias[str(token)] = strength + 4
         if kind in ("auto", "either"):
-            bias[str(self._opening)] = rng.uniform(0, strength + 4)
+            bias[str(self._opening)] = rng.uniform(strength, strength + 10)
         return bias
 
     def _add_tools(self, rng: random.Random, case: Case) -> None:
