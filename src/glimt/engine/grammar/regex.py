@@ -1,7 +1,8 @@
 """Regular expressions as values: sets of characters, joined, alternated and repeated.
 
 Knows how to write one down: raw, as it looks inside a JSON string (where each character has exactly
-one spelling), or for Python's `re`. Knows nothing of how people write them (`pattern`).
+one spelling), or as the most generous dialect reads it. Knows nothing of how people write them
+(`pattern`).
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Literal, TypeAlias
 _TOP = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
-Dialect: TypeAlias = Literal["raw", "json", "python", "python-generous"]
+Dialect: TypeAlias = Literal["raw", "json", "raw-generous"]
 """The generous one takes every character that some dialect would accept."""
 
 
@@ -142,7 +143,7 @@ def render(node: Node, dialect: Dialect) -> str:
     """
     match node:
         case Chars(ranges, upper):
-            return _set(upper if dialect == "python-generous" else ranges, dialect)
+            return _set(upper if dialect == "raw-generous" else ranges, dialect)
         case Join(items):
             return "".join(render(item, dialect) for item in items)
         case Choice(options):
@@ -198,4 +199,4 @@ def _character(code: int, dialect: Dialect) -> str:
     character = chr(code)
     if character.isascii() and character.isalnum():
         return character
-    return f"\\U{code:08x}" if dialect.startswith("python") else f"\\x{{{code:x}}}"
+    return f"\\x{{{code:x}}}"
