@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.constrained_hostile import hostile
 from benchmarks.constrained_promise import promise
 from benchmarks.constrained_speed import speed
 from benchmarks.promise_cases import validator
@@ -271,6 +272,7 @@ PARTS = {
     "promise": (promise, 2000),
     "cost": (cost, 200),
     "speed": (speed, 3),
+    "hostile": (hostile, 1),
 }
 """What can be run, and with how many cases unless told otherwise."""
 

@@ -10,16 +10,16 @@ thinking, torch with one thread. First the bound answers are found, then three m
 `to free` is the rate of `bound` over that of `free`: what was asked for is 0.9. What a step costs
 also depends on the tokens in it (which experts they take), so free answers, which say other
 things, differ for that reason too; `to same` is the ratio of two that compute the same rows, and so
-what the grammar itself costs. Neither stands for the other. The clock runs from the step that brought the
-last first token: prompts and compiling, which happen once, are left out. Of several rounds the
-shortest of each mode counts. Rates are of wall time; `cpu` is `to same` in CPU time of the whole
-process, in which masks that are filled beside a step hide nothing.
+what the grammar itself costs. Neither stands for the other. The clock runs from the step that
+brought the last first token: prompts and compiling, which happen once, are left out. Of
+several rounds the shortest of each mode counts. Rates are of wall time; `cpu` is `to same`
+in CPU time of the whole process, in which masks that are filled beside a step hide nothing.
 """
 
 import math
 import random
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -202,7 +202,8 @@ def speed(rounds: int) -> dict[str, Any]:
 def _measure(
     bench: Bench, groups: list[list[list[int]]], grammar: str, *, rounds: int, chatty: bool
 ) -> dict[str, Any]:
-    num_tokens, wall, cpu, spent = 0, Counter[str](), Counter[str](), Counter[str]()
+    num_tokens = 0
+    wall, cpu, spent = (defaultdict[str, float](float) for _ in range(3))
     for group in groups:
         longest = [MAX_TOKENS] * len(group)
         said, _, _ = bench.answer(group, lengths=longest, grammar=grammar, chatty=chatty)
@@ -226,7 +227,8 @@ def _measure(
             began_s = time.perf_counter()
             bench.answer(group, lengths=lengths, grammar=grammar, chatty=chatty)
             timed["all"] = time.perf_counter() - began_s
-        spent.update(timed)
+        for part, part_s in timed.items():
+            spent[part] += part_s
     return {
         "tokens": num_tokens,
         **{f"{mode}/s": round(num_tokens / wall[mode]) for mode in wall},
@@ -242,9 +244,9 @@ PARTS = ("begin", "wait", "apply", "accept")
 
 
 @contextmanager
-def _timed() -> Iterator[Counter[str]]:
+def _timed() -> Iterator[defaultdict[str, float]]:
     """Seconds spent in the parts of a step that follow grammars."""
-    spent: Counter[str] = Counter()
+    spent = defaultdict[str, float](float)
 
     def watch(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **options: Any) -> Any:

@@ -154,7 +154,8 @@ class CaseMaker:
         eager: The model never ends a thing by itself, so what ends things is made likelier.
     """
 
-    def __init__(self, *, eager: bool) -> None:
+    def __init__(self, *, eager: bool, max_tokens: int = MAX_TOKENS) -> None:
+        self._max_tokens = max_tokens
         self._model = RandomModel()
         self._eager = eager
         tokenizer = self._model.tokenizer
@@ -185,7 +186,7 @@ class CaseMaker:
             "model": "glimt/nano",
             "messages": [{"role": "user", "content": rng.choice(PROMPTS)}],
             "temperature": rng.choice([0.0, 0.0, rng.uniform(0, 1.5), rng.uniform(0, 1.5)]),
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": self._max_tokens,
             "thinking": think,
             "stream": rng.random() < 0.5,
             "parallel_tool_calls": rng.random() < 0.5,

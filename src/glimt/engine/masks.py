@@ -26,7 +26,7 @@ def forbidden(bits: "np.ndarray[tuple[int, int], np.dtype[np.int32]]", like: Ten
     if like.device.type == "cpu":
         octets = np.invert(bits).view(np.uint8)
         unpacked = np.unpackbits(octets, axis=-1, count=vocab_size, bitorder="little")
-        return torch.from_numpy(unpacked.view(np.bool_))
+        return torch.as_tensor(unpacked.view(np.bool_))
     # A few bytes a token cross the bus, not four.
     words = torch.as_tensor(np.ascontiguousarray(bits)).to(like.device, non_blocking=True)
     places = torch.arange(32, dtype=torch.int32, device=like.device)
