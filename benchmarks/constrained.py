@@ -1,11 +1,15 @@
 """Constrained decoding: what is enforced, whether it holds, and what it costs.
 
     python -m benchmarks.constrained table      features of JSON Schema: enforced, refused, wrong
-    python -m benchmarks.constrained promise    thousands of random schemas and tool sets, checked
+    python -m benchmarks.constrained grammars   random schemas and tool sets, without an engine
+    python -m benchmarks.constrained promise    the same and more, asked of real servers
     python -m benchmarks.constrained cost       compiling and masking over 150 000 tokens
+    python -m benchmarks.constrained speed      tokens a second with a grammar, and without
+    python -m benchmarks.constrained hostile    how others fare while somebody tries to stall us
 
-Times are CPU times, so that a busy machine changes little. Answers come from a model that knows
-nothing (`random_answers`), so the promise cannot rest on a good one. The last line is JSON.
+The first two and the fourth know no server; their times are CPU times, so that a busy machine
+changes little. Answers come, there and for half of the promise, from a model that knows nothing,
+so nothing rests on a good one. The last line is JSON; the status is 1 if anything was wrong.
 """
 
 import argparse
@@ -13,13 +17,17 @@ import json
 import platform
 import random
 import subprocess
+import sys
 import time
 from collections import Counter, defaultdict
 from typing import Any
 
-import jsonschema.validators
 import numpy as np
 
+from benchmarks.constrained_hostile import hostile
+from benchmarks.constrained_promise import promise
+from benchmarks.constrained_speed import speed
+from benchmarks.promise_cases import validator
 from benchmarks.random_answers import NANO, RandomModel, random_object, random_tools
 from benchmarks.schema_features import FEATURES, Feature
 from glimt.core.errors import InvalidRequest
@@ -28,11 +36,6 @@ from glimt.engine.grammar.build import GrammarBuilder
 from glimt.engine.grammar.matcher import Compiler, MaskFiller, Matcher, Vocabulary, num_words
 
 VOCABULARY = 150_000
-
-
-def _validator(schema: Any) -> Any:
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
-    return kind(schema, format_checker=kind.FORMAT_CHECKER)
 
 
 def _strict(schema: Any) -> Request:
@@ -68,7 +71,7 @@ def _judge(feature: Feature, model: RandomModel, compiler: Compiler, samples: in
         return Counter(refused=1)
     assert grammar is not None
     matcher = compiler.compile(grammar.text)
-    validator = _validator(feature.schema)
+    is_valid = validator(feature.schema).is_valid
     counts: Counter[str] = Counter()
     wrong = any(_accepts(matcher, model, value) for value in feature.bad)
     counts["tight"] += sum(not _accepts(matcher, model, value) for value in feature.good)
@@ -76,7 +79,7 @@ def _judge(feature: Feature, model: RandomModel, compiler: Compiler, samples: in
         answer = model.answer(matcher.copy(), random.Random(seed), max_tokens=200, haste=40)
         if answer.finish == "stop":
             counts["answers"] += 1
-            wrong |= not validator.is_valid(json.loads(model.text(answer.tokens)))
+            wrong |= not is_valid(json.loads(model.text(answer.tokens)))
     counts["wrong" if wrong else "enforced"] += 1
     return counts
 
@@ -87,10 +90,10 @@ def _accepts(matcher: Matcher, model: RandomModel, value: Any) -> bool:
     return fresh.accept_all(tokens) == len(tokens) and fresh.accepting
 
 
-# The promise
+# Random schemas and tool sets
 
 
-def promise(cases: int) -> dict[str, Any]:
+def grammars(cases: int) -> dict[str, Any]:
     """Print how many answers to random schemas and tool sets are valid."""
     model = RandomModel()
     compiler = Compiler(model.vocabulary)
@@ -130,7 +133,7 @@ def _schema_case(
     if answer.finish != "stop":
         return Counter({"cut off": 1})
     text = model.text(answer.tokens).rpartition("</think>")[2]
-    valid = _validator(schema).is_valid(json.loads(text))
+    valid = validator(schema).is_valid(json.loads(text))
     return Counter({"answers": 1, "valid" if valid else "wrong": 1})
 
 
@@ -158,7 +161,7 @@ def _tools_case(
         value = json.loads(arguments)
         schema = schemas.get(name) or {"maxProperties": 0}
         allowed = name in (names or schemas)
-        counts["valid" if allowed and _validator(schema).is_valid(value) else "wrong"] += 1
+        counts["valid" if allowed and validator(schema).is_valid(value) else "wrong"] += 1
     if answer.finish != "stop":
         counts["cut off"] += 1
     else:
@@ -263,15 +266,24 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
+PARTS = {
+    "table": (table, 20),
+    "grammars": (grammars, 2000),
+    "promise": (promise, 2000),
+    "cost": (cost, 200),
+    "speed": (speed, 3),
+    "hostile": (hostile, 1),
+}
+"""What can be run, and with how many cases unless told otherwise."""
+
+
 def main() -> None:
     """Run one part and print its report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["table", "promise", "cost"])
+    parser.add_argument("what", choices=list(PARTS))
     parser.add_argument("--cases", type=int, default=None)
     arguments = parser.parse_args()
-    run, cases = {"table": (table, 20), "promise": (promise, 2000), "cost": (cost, 200)}[
-        arguments.what
-    ]
+    run, cases = PARTS[arguments.what]
     start = time.perf_counter()
     report = run(arguments.cases or cases)
     seconds = round(time.perf_counter() - start, 1)
@@ -286,6 +298,7 @@ def main() -> None:
             }
         )
     )
+    sys.exit(1 if report.get("wrong") else 0)
 
 
 if __name__ == "__main__":

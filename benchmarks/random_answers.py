@@ -43,15 +43,14 @@ class RandomModel:
             folder, vocab_size=config["vocab_size"], stop_tokens=config["eos_token_id"]
         )
         self.vocab_size: int = config["vocab_size"]
-        closing = [
+        self.closing = [
             token
             for token in range(self.tokenizer.vocab_size)
             if self.tokenizer.token_bytes(token)[:1] in (b'"', b"}", b"]")
             or (token in self.tokenizer.control and not self.tokenizer.control[token].special)
         ]
         self._closing = np.zeros(self.vocab_size, dtype=bool)
-        self._closing[closing] = True
-        self._opening = self.tokenizer.control_id("<tool_call>")
+        self._closing[self.closing] = True
 
     def answer(
         self, matcher: Matcher, rng: random.Random, *, max_tokens: int = 400, haste: float = 100
@@ -203,12 +202,14 @@ def random_object(rng: random.Random, depth: int = 0) -> dict[str, Any]:
     return schema
 
 
-def random_tools(rng: random.Random, count: int) -> tuple[Tool, ...]:
+def random_tools(
+    rng: random.Random, count: int, *, nouns: tuple[str, ...] = ("wetter", "数", "a.b", "x")
+) -> tuple[Tool, ...]:
     """Some tools, at least one of them without arguments where there are several."""
     tools: list[Tool] = []
     for number in range(count):
         parameters = None if number == 1 else random_object(rng)
-        verb, noun = rng.choice(["get", "set", "find"]), rng.choice(["wetter", "数", "a.b", "x"])
+        verb, noun = rng.choice(["get", "set", "find"]), rng.choice(nouns)
         name = f"{verb}_{noun}{number}"
         tools.append(Tool(name=name, parameters=parameters, strict=rng.random() < 0.5))
     return tuple(tools)

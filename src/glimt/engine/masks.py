@@ -24,9 +24,9 @@ def forbidden(bits: "np.ndarray[tuple[int, int], np.dtype[np.int32]]", like: Ten
     """
     vocab_size = like.shape[-1]
     if like.device.type == "cpu":
-        octets = np.ascontiguousarray(bits).view(np.uint8)
-        allowed = np.unpackbits(octets, axis=-1, count=vocab_size, bitorder="little")
-        return torch.as_tensor(allowed == 0)
+        octets = np.invert(bits).view(np.uint8)
+        unpacked = np.unpackbits(octets, axis=-1, count=vocab_size, bitorder="little")
+        return torch.as_tensor(unpacked.view(np.bool_))
     # A few bytes a token cross the bus, not four.
     words = torch.as_tensor(np.ascontiguousarray(bits)).to(like.device, non_blocking=True)
     places = torch.arange(32, dtype=torch.int32, device=like.device)
@@ -39,7 +39,10 @@ def apply(mask: Bits, logits: Tensor) -> None:
     rows, bits = mask
     if not rows:
         return
-    chosen = Rows(rows, out_of=len(logits), device=logits.device)
+    if len(rows) == logits.shape[0]:
+        logits.masked_fill_(forbidden(bits, logits), -torch.inf)
+        return
+    chosen = Rows(rows, out_of=logits.shape[0], device=logits.device)
     part = chosen.of(logits)
     part.masked_fill_(forbidden(bits, logits), -torch.inf)
     chosen.put(logits, part)

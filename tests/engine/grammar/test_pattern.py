@@ -91,6 +91,14 @@ def test_dialects_differ():
     assert parse(r"^\D$").matches("é")
 
 
+@pytest.mark.parametrize("source", ["^(a|aa)+$", "^((a*)*)*$", "^(a?){60}a{60}$"])
+def test_matching_takes_no_ages(source: str):
+    """Where Python's `re` would try every way to split a text, one pass decides."""
+    assert parse(source).matches("a" * 60)
+    assert not parse(source).matches("a" * 60 + "b")
+    assert not parse(source).matches("a" * 60 + "b", generous=True)
+
+
 def test_json_spelling():
     """Inside a JSON string a character has exactly one spelling, and control characters none."""
     node = parse('^["\\\\\n\x01a]$').node

@@ -55,7 +55,7 @@ def constants(branches: Iterable[Branch]) -> list[Constant]:
 
 def any_of_texts(texts: Iterable[str]) -> str:
     """A terminal for one of several texts; one terminal is far cheaper than a rule of many."""
-    return "/" + "|".join(render_literal(text, "raw") for text in texts) + "/"
+    return "/" + "|".join(render_literal(text) for text in texts) + "/"
 
 
 def named(branches: Node) -> Node:

@@ -83,6 +83,8 @@ class Matcher:
         self._inner = inner
         self._vocabulary = vocabulary
         self._error = ""
+        self._stopped: bool | None = None
+        """Whether only the end can follow; `None` where llguidance has to be asked again."""
         self._num_stops = 0
         self.num_tokens = 0
         """Tokens accepted so far."""
@@ -95,11 +97,7 @@ class Matcher:
     @property
     def error(self) -> str:
         """Why the grammar cannot be followed any further; empty while it can."""
-        if not self._error and self._inner.is_error():
-            self._error = self._inner.get_error().splitlines()[0]
-        elif not self._error and self._inner.is_stopped() and not self._inner.is_accepting():
-            # llguidance would let the answer end here, although it is not whole.
-            self._error = "no text can complete the answer from here"
+        self._look()
         return self._error
 
     @property
@@ -115,12 +113,12 @@ class Matcher:
     @property
     def complete(self) -> bool:
         """The answer is whole and cannot go on: only stop tokens are allowed."""
-        return self.ended or (not self.error and self._inner.is_stopped())
+        return self._num_stops > 0 or (self._look() and not self._error)
 
     @property
     def settled(self) -> bool:
         """The next row holds the stop tokens alone, and nothing needs to be computed for it."""
-        return self.complete or bool(self.error)
+        return self._num_stops > 0 or self._look() or bool(self._error)
 
     def fill(self, row: NDArray[np.int32]) -> None:
         """Write which tokens may come next into a contiguous row of `num_words(vocab_size)` words.
@@ -129,6 +127,7 @@ class Matcher:
         """
         if not self.settled:
             self._inner.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
+            self.changed()
         if self.settled:
             row[:] = self._vocabulary.only_stops
 
@@ -138,8 +137,12 @@ class Matcher:
             if not self.accepting:
                 return False
             self._num_stops += 1
-        elif self.ended or self.error or self._inner.try_consume_tokens([token]) != 1:
+        elif self.ended or self.error:
             return False
+        else:
+            self.changed()
+            if self._inner.try_consume_tokens([token]) != 1:
+                return False
         self.num_tokens += 1
         return True
 
@@ -164,16 +167,39 @@ class Matcher:
         if count > stops:
             self._inner.rollback(count - stops)
             self._error = ""
+            self.changed()
 
     def allows(self, token: int) -> bool:
         """Whether a token may come next; cheaper than a mask."""
         if token in self._vocabulary.stop_tokens:
             return self.accepting
-        return not self.settled and self._inner.validate_tokens([token]) == 1
+        if self.settled:
+            return False
+        self.changed()
+        return self._inner.validate_tokens([token]) == 1
 
     def forced(self) -> list[int]:
         """Tokens that must come next, as the tokenizer would spell them; empty at a real choice."""
-        return [] if self.settled else self._inner.compute_ff_tokens()
+        if self.settled:
+            return []
+        self.changed()
+        return self._inner.compute_ff_tokens()
+
+    def changed(self) -> None:
+        """`inner` did something, and may have failed or come to its end."""
+        self._stopped = None
+
+    def _look(self) -> bool:
+        """Whether llguidance has stopped; it is asked once for each thing it does."""
+        if self._stopped is None:
+            inner = self._inner
+            self._stopped = inner.is_stopped()
+            if not self._error and inner.is_error():
+                self._error = inner.get_error().splitlines()[0]
+            elif not self._error and self._stopped and not inner.is_accepting():
+                # llguidance would let the answer end here, although it is not whole.
+                self._error = "no text can complete the answer from here"
+        return self._stopped
 
     def copy(self) -> "Matcher":
         """The same state, to go another way."""
@@ -283,5 +309,8 @@ class MaskFiller:
                 waiting, masks.ctypes.data, masks.strides[0], len(rows)
             )
         for position, matcher in enumerate(rows):
-            if matcher is not None and matcher.settled:
+            if matcher is None:
+                continue
+            matcher.changed()
+            if matcher.settled:
                 masks[position] = self._vocabulary.only_stops

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import product
 from typing import TypeAlias
 
+from glimt.engine.grammar.probe import matches
 from glimt.engine.grammar.regex import (
     ANY,
     DOT,
@@ -304,9 +305,10 @@ class Pattern:
     exact: bool = True
 
     def matches(self, text: str, *, generous: bool = False) -> bool:
-        """Whether it matches the whole of `text`; `generous`: in some dialect."""
-        dialect = "python-generous" if generous else "python"
-        return re.fullmatch(render(self.node, dialect), text) is not None
+        """Whether it matches the whole of `text`; `generous`: in some dialect, or perhaps."""
+        dialect = "raw-generous" if generous else "raw"
+        found = matches(f"/(?:{render(self.node, dialect)})/", text)
+        return generous if found is None else found
 
 
 @lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ LIMITS = llguidance.LLParserLimits(max_grammar_size=200_000, verbose_errors=Fals
 STACK_BYTES = 64 * 1024 * 1024
 """llguidance follows rules from one to the next by recursion, some 3 kB a step, unguarded."""
 _stack_size = threading.Lock()
+_copying = threading.Lock()
 Result = TypeVar("Result")
 
 
@@ -90,3 +91,27 @@ def matches_something(terminal: str) -> bool:
     if matcher.is_error():
         return False
     return matcher.is_accepting() or (any(mask[:32]) and not matcher.is_stopped())
+
+
+@lru_cache(maxsize=1024)
+def _matcher(terminal: str) -> llguidance.LLMatcher:
+    return llguidance.LLMatcher(
+        _byte_tokenizer(), f"start: T\nT: {terminal}\n", log_level=0, limits=LIMITS
+    )
+
+
+def matches(terminal: str, text: str) -> bool | None:
+    """Whether a terminal's definition matches the whole of a text; `None` where that is too hard.
+
+    Takes time in proportion to the text, whatever the definition: Python's `re` goes back and forth
+    in some for longer than anybody lives, and lets no other thread run meanwhile.
+    """
+    with _copying:
+        matcher = _matcher(terminal).deep_copy()
+    if matcher.is_error():
+        return None
+    octets = list(text.encode("utf-8", "surrogatepass"))
+    taken = matcher.try_consume_tokens(octets) if octets else 0
+    if matcher.is_error():
+        return None
+    return taken == len(octets) and matcher.is_accepting()

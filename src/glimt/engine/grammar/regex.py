@@ -1,7 +1,8 @@
 """Regular expressions as values: sets of characters, joined, alternated and repeated.
 
 Knows how to write one down: raw, as it looks inside a JSON string (where each character has exactly
-one spelling), or for Python's `re`. Knows nothing of how people write them (`pattern`).
+one spelling), or as the most generous dialect reads it. Knows nothing of how people write them
+(`pattern`).
 """
 
 import re
@@ -13,7 +14,7 @@ from typing import Literal, TypeAlias
 _TOP = 0x10FFFF
 _SURROGATES = (0xD800, 0xDFFF)
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
-Dialect: TypeAlias = Literal["raw", "json", "python", "python-generous"]
+Dialect: TypeAlias = Literal["raw", "json", "raw-generous"]
 """The generous one takes every character that some dialect would accept."""
 
 
@@ -142,7 +143,7 @@ def render(node: Node, dialect: Dialect) -> str:
     """
     match node:
         case Chars(ranges, upper):
-            return _set(upper if dialect == "python-generous" else ranges, dialect)
+            return _set(upper if dialect == "raw-generous" else ranges, dialect)
         case Join(items):
             return "".join(render(item, dialect) for item in items)
         case Choice(options):
@@ -153,9 +154,9 @@ def render(node: Node, dialect: Dialect) -> str:
             raise AssertionError("anchors are resolved before")
 
 
-def render_literal(text: str, dialect: Dialect) -> str:
+def render_literal(text: str) -> str:
     """A regular expression for exactly this text, as it stands."""
-    return "".join(_character(ord(character), dialect) for character in text)
+    return "".join(_character(ord(character)) for character in text)
 
 
 def _bounds(least: int, most: int | None) -> str:
@@ -167,14 +168,14 @@ def _bounds(least: int, most: int | None) -> str:
 @lru_cache(maxsize=1024)
 def _set(ranges: Ranges, dialect: Dialect) -> str:
     if dialect != "json":
-        return _brackets(ranges, dialect)
+        return _brackets(ranges)
     plain = _intersection(ranges, _JSON_PLAIN)
-    options = [_brackets(plain, dialect)] if plain else []
+    options = [_brackets(plain)] if plain else []
     for character, letter in _JSON_ESCAPES.items():
         if any(low <= ord(character) <= high for low, high in ranges):
-            options.append(r"\\" + _character(ord(letter), dialect))
+            options.append(r"\\" + _character(ord(letter)))
     if not options:
-        return _brackets((), dialect)
+        return _brackets(())
     return options[0] if len(options) == 1 else "(?:" + "|".join(options) + ")"
 
 
@@ -182,20 +183,19 @@ def _intersection(one: Ranges, other: Ranges) -> Ranges:
     return complement(merged([*complement(one), *complement(other)]))
 
 
-def _brackets(ranges: Ranges, dialect: Dialect) -> str:
+def _brackets(ranges: Ranges) -> str:
     if not ranges:
         raise EmptySet("a set of characters is empty")
     if len(ranges) == 1 and ranges[0][0] == ranges[0][1]:
-        return _character(ranges[0][0], dialect)
+        return _character(ranges[0][0])
     parts = [
-        _character(low, dialect) + ("" if low == high else "-" + _character(high, dialect))
-        for low, high in ranges
+        _character(low) + ("" if low == high else "-" + _character(high)) for low, high in ranges
     ]
     return "[" + "".join(parts) + "]"
 
 
-def _character(code: int, dialect: Dialect) -> str:
+def _character(code: int) -> str:
     character = chr(code)
     if character.isascii() and character.isalnum():
         return character
-    return f"\\U{code:08x}" if dialect.startswith("python") else f"\\x{{{code:x}}}"
+    return f"\\x{{{code:x}}}"

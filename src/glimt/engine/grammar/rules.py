@@ -4,9 +4,13 @@ The dialect is llguidance's Lark (https://github.com/guidance-ai/llguidance/blob
 """
 
 import json
+import time
 
 MAX_RULES = 60_000
 """Rules and terminals of one grammar."""
+MAX_WORK_S = 5.0
+"""CPU time for writing one grammar. 512 tools with 15 arguments each, every one a pattern of its
+own, take a third of it; a schema that takes all of it is made to."""
 
 
 class TooLarge(ValueError):
@@ -14,9 +18,10 @@ class TooLarge(ValueError):
 
 
 class Rules:
-    """Rules and terminals by what they stand for."""
+    """Rules and terminals by what they stand for. To be used in one thread, at once."""
 
     def __init__(self) -> None:
+        self._until_s = time.thread_time() + MAX_WORK_S
         self._names: dict[str, str] = {}
         self._lines: list[str] = []
         self._num_reserved = 0
@@ -48,6 +53,11 @@ class Rules:
     def _add(self, name: str, expression: str) -> None:
         if len(self._lines) >= MAX_RULES:
             raise TooLarge(f"the grammar needs more than {MAX_RULES} rules")
+        if time.thread_time() > self._until_s:
+            raise TooLarge(
+                f"to work out the grammar takes more than {MAX_WORK_S:g} s; use fewer or simpler"
+                " schemas"
+            )
         self._lines.append(f"{name}: {expression}")
 
     def text(self, start: str) -> str:
