@@ -41,6 +41,7 @@ PARAMETERS: Final = (
 _PRICES: Final = ("prompt", "completion", "request", "image", "web_search", "internal_reasoning")
 _VERCEL_PRICES: Final = ("input", "output", "input_cache_read", "input_cache_write")
 _TAGS: Final = ("reasoning", "tool-use", "implicit-caching")
+_TOOL_CHOICES: Final = ("auto", "none", "required", "function")
 _TOKENIZER: Final = "GLM"
 
 
@@ -121,6 +122,10 @@ def endpoints(model: ModelInfo, provider: str) -> dict[str, Any]:
         "max_prompt_tokens": model.context_length,
         "supported_parameters": list(PARAMETERS),
         "supports_implicit_caching": True,
+        "supports_tool_choice": dict.fromkeys(_TOOL_CHOICES, True),
+        "supports_diarization": False,
+        "native_tools": {},
+        "service_tier": None,
         "status": 0,
         # Nobody counts these here yet; null is what both vendors say then.
         "uptime_last_5m": None,

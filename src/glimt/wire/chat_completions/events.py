@@ -56,6 +56,7 @@ def encode_answer(call: Call, answer: Answer) -> bytes:
             usage=spelling.usage(answer.usage, dialect),
             service_tier=started.service_class,
             provider=spelling.provider(started, dialect),
+            system_fingerprint=spelling.fingerprint(dialect),
             request_id=spelling.request_id(call, started),
             time_info=time_info_of(answer.timing, started.created),
             glimt=extension_of(all_warnings(call, started.warnings, answer.warnings)),
@@ -149,7 +150,9 @@ class ChunkEncoder:
                 return self._gather(event)
             case ToolCallDelta():
                 function = types.FunctionOut(arguments=event.arguments)
-                delta = types.ToolCallDelta(index=event.index, function=function)
+                delta = types.ToolCallDelta(
+                    index=event.index, type=spelling.call_type(self._dialect), function=function
+                )
                 return self._say(
                     event.choice, types.Delta(tool_calls=[delta]), logprobs=event.logprobs
                 )
@@ -189,6 +192,7 @@ class ChunkEncoder:
         self._chunk.model = started.model
         self._chunk.service_tier = self._service_tier = started.service_class
         self._chunk.provider = spelling.provider(started, self._dialect)
+        self._chunk.system_fingerprint = spelling.fingerprint(self._dialect)
         self._chunk.request_id = spelling.request_id(self._call, started)
         self._early_warnings = started.warnings
         opening = b"".join(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from glimt import __version__
 from glimt.core.events import (
     ChoiceFinished,
     FinishReason,
@@ -53,6 +54,16 @@ def usage(bill: CoreUsage, dialect: Dialect) -> Usage:
 def provider(started: Started, dialect: Dialect) -> str | msgspec.UnsetType:
     """Who answered, beside the model."""
     return started.provider if dialect.name == "openrouter" else msgspec.UNSET
+
+
+def fingerprint(dialect: Dialect) -> str | msgspec.UnsetType:
+    """Which software answered; Cerebras's SDK takes a chunk for none without this member."""
+    return f"glimt-{__version__}" if dialect.reasoning else msgspec.UNSET
+
+
+def call_type(dialect: Dialect) -> str | msgspec.UnsetType:
+    """What kind of call a later piece belongs to, which Cerebras's SDK wants to hear each time."""
+    return "function" if dialect.reasoning else msgspec.UNSET
 
 
 def request_id(call: Call, started: Started) -> str | msgspec.UnsetType:

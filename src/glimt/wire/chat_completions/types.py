@@ -205,6 +205,7 @@ class ChatCompletion(msgspec.Struct):
     usage: Usage
     service_tier: str
     provider: str | msgspec.UnsetType = msgspec.UNSET
+    system_fingerprint: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
@@ -246,6 +247,7 @@ class Chunk(msgspec.Struct):
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
     service_tier: str | msgspec.UnsetType = msgspec.UNSET
     provider: str | msgspec.UnsetType = msgspec.UNSET
+    system_fingerprint: str | msgspec.UnsetType = msgspec.UNSET
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
