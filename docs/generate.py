@@ -197,8 +197,22 @@ def _attributes(kind: type) -> dict[str, str]:
 _ROUTES = {
     "/v1/chat/completions": "A conversation goes on: OpenAI's chat completions.",
     "/v1/completions": "A raw prompt goes on: OpenAI's completions.",
-    "/v1/models": "What can be asked for.",
-    "/v1/models/{model_id:path}": "One of them; an alias will do.",
+    "/api/v1/chat/completions": "The same in OpenRouter's [dialect](../concepts/dialects.md).",
+    "/api/paas/v4/chat/completions": "The same in Z.ai's.",
+    "/api/coding/paas/v4/chat/completions": "The same, with thoughts of earlier turns kept.",
+    "/v1/ai/config": "The [AI SDK's](../guides/ai-sdk.md) list of models, for AI SDK 5.",
+    "/v1/ai/language-model": "A call of AI SDK 5.",
+    "/v3/ai/config": "For AI SDK 6.",
+    "/v3/ai/language-model": "A call of AI SDK 6.",
+    "/v4/ai/config": "For AI SDK 7.",
+    "/v4/ai/language-model": "A call of AI SDK 7.",
+    "/v1/models": "What can be asked for; with the header `anthropic-version`, in Anthropic's shape.",
+    "/v1/models/{model_id:path}": "One of them; any spelling of its name will do.",
+    "/v1/models/{model_id:path}/endpoints": "Where it runs.",
+    "/api/v1/models": "The same for OpenRouter's clients.",
+    "/api/v1/models/{model_id:path}": "One of them, in `data`.",
+    "/api/v1/models/{model_id:path}/endpoints": "Where it runs.",
+    "/v1/tcp_warming": "An empty object: Cerebras's clients open their connection so.",
     "/health": "200 while the process lives. Asks nothing of the engine.",
     "/ready": "200 when requests are answered; 503 with the progress before and after.",
     "/metrics": "[Numbers](metrics.md) in Prometheus' text format.",
@@ -223,6 +237,8 @@ With `api_keys` set, everything but `/`, `/health` and `/ready` wants `Authoriza
 | `authorization`, `x-api-key` | the key, where there are keys |
 | `x-request-id` | a name for the request, up to 128 of `A-Z a-z 0-9 . _ : -` |
 | `x-glimt-deadline-s` | after so many seconds nobody needs the answer any more; the same as `deadline_s` in the body |
+| `x-glimt-dialect` | the [dialect](../concepts/dialects.md) of chat completions, whatever the path: `openai`, `openrouter`, `zai` or `cerebras` |
+| `x-session-id` | the same as `session_id` in the body |
 
 ## Headers of an answer
 
@@ -248,7 +264,7 @@ Accepted ones are tokens of the answer, rejected ones are no part of `completion
 
 ## Errors
 
-[Every error](errors.md) has this body. A stream that fails in the middle ends with it as its last event.
+[Every error](errors.md) has this body, in OpenAI's [dialect](../concepts/dialects.md). A stream that fails in the middle ends with it as its last event.
 
 ```
 {{"error": {{"message": "…", "type": "invalid_request_error", "param": "messages[0].content", "code": "invalid_value"}}}}

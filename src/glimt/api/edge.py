@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from glimt.api.auth import TENANT, KeyRing
+from glimt.api.dialects import refusal
 from glimt.api.endpoint import INTERNAL, error_headers
 from glimt.api.http import Headers, header, send_document
 from glimt.api.services import Services
@@ -26,7 +27,6 @@ from glimt.core.errors import (
     NotFound,
 )
 from glimt.core.ids import new_id
-from glimt.wire.chat_completions.errors import error_body
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 DRAIN_TIMES: Final = 4
@@ -134,9 +134,9 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self, error: GlimtError, headers: Headers | None = None) -> None:
-        """An error in OpenAI's shape, unless a response is under way already."""
+        """An error in the path's dialect, unless a response is under way already."""
         if self.status == NO_RESPONSE:
-            document = error_body(error, None)
+            document = refusal(self._scope, error)
             await send_document(
                 self.send,
                 document.status,
@@ -181,5 +181,5 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
 async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
         f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
-        "/v1/models, /health, /ready and /metrics."
+        "/v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, /ready and /metrics."
     )

@@ -1,40 +1,24 @@
-"""`GET /v1/models` and `/v1/models/{id}`.
+"""Model listings: `/models` of every vendor, one model, and where it runs.
 
-https://platform.openai.com/docs/api-reference/models: OpenAI's four fields, and what the other
-dialects' clients look for beside them.
+Which shape: Anthropic's where its version header came, else a row that all the others read
+(`catalogue`). Any spelling of a name finds the model that answers to it.
 """
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from glimt.api.http import send_document
+from glimt.api.catalogue import anthropic_row, config_row, endpoints, row
+from glimt.api.http import header, send_document
 from glimt.api.services import Services
-from glimt.core.errors import ModelNotFound
+from glimt.core.errors import InvalidRequest
 from glimt.core.provider import ModelInfo
+from glimt.wire.ai_sdk.generation import Generation
 
-
-class ModelOut(msgspec.Struct):
-    """A row. Lengths in tokens; `max_model_len` is vLLM's name for the context."""
-
-    id: str
-    object: str
-    created: int
-    owned_by: str
-    context_length: int
-    max_model_len: int
-    max_output_tokens: int
-    description: str
-    input_modalities: tuple[str, ...]
-    aliases: tuple[str, ...]
-
-
-class ModelList(msgspec.Struct):
-    """All rows."""
-
-    object: str
-    data: list[ModelOut]
+ANTHROPIC_HEADER = b"anthropic-version"
+MAX_PAGE = 1000
 
 
 class ModelsEndpoint:
@@ -44,34 +28,93 @@ class ModelsEndpoint:
         self._services = services
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        models = self._services.gateway.models()
+        gateway = self._services.gateway
         wanted: str | None = scope["path_params"].get("model_id")
+        is_anthropic = header(scope, ANTHROPIC_HEADER) is not None
         document: Any
-        if wanted is None:
-            document = ModelList(object="list", data=[_row(model) for model in models])
+        if wanted is not None:
+            model = gateway.model(wanted)
+            document = anthropic_row(model) if is_anthropic else row(model)
+            if scope["path"].startswith("/api/"):
+                document = {"data": document}
+        elif is_anthropic:
+            document = _page(gateway.models(), scope)
         else:
-            document = _row(_find(models, wanted))
+            models = gateway.models()
+            rows = [row(model) for model in models]
+            document = {
+                "object": "list",
+                "data": rows,
+                "total_count": len(rows),
+                "links": {"next": None},
+            }
         await send_document(send, 200, msgspec.json.encode(document))
 
 
-def _find(models: tuple[ModelInfo, ...], wanted: str) -> ModelInfo:
-    for model in models:
-        if wanted == model.id or wanted in model.aliases:
-            return model
-    known = ", ".join(model.id for model in models)
-    raise ModelNotFound(f"There is no model {wanted!r} here. There is: {known}.", param="model")
+class EndpointsEndpoint:
+    """Where a model runs."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        wanted: str = scope["path_params"]["model_id"]
+        model = self._services.gateway.model(wanted)
+        document = {"data": endpoints(model, self._services.gateway.provider_of(wanted))}
+        await send_document(send, 200, msgspec.json.encode(document))
 
 
-def _row(model: ModelInfo) -> ModelOut:
-    return ModelOut(
-        id=model.id,
-        object="model",
-        created=model.created,
-        owned_by=model.owned_by,
-        context_length=model.context_length,
-        max_model_len=model.context_length,
-        max_output_tokens=model.max_output_tokens,
-        description=model.description,
-        input_modalities=model.input_modalities,
-        aliases=model.aliases,
-    )
+class ConfigEndpoint:
+    """`/config` of one generation of the AI SDK's protocol."""
+
+    def __init__(self, generation: Generation, services: Services) -> None:
+        self._generation = generation
+        self._services = services
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        gateway = self._services.gateway
+        rows = [
+            config_row(model, gateway.provider_of(model.id), self._generation)
+            for model in gateway.models()
+        ]
+        await send_document(send, 200, msgspec.json.encode({"models": rows}))
+
+
+class WarmingEndpoint:
+    """`/v1/tcp_warming`: Cerebras's clients open their connection by asking for it."""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_document(send, 200, b"{}")
+
+
+def _page(models: tuple[ModelInfo, ...], scope: Scope) -> dict[str, Any]:
+    """Anthropic's page: after one id or before another, and no longer than asked for."""
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    rows = [anthropic_row(model) for model in models]
+    ids = [found["id"] for found in rows]
+    if (after := _known(query, "after_id", ids)) is not None:
+        rows = rows[ids.index(after) + 1 :]
+    elif (before := _known(query, "before_id", ids)) is not None:
+        rows = rows[: ids.index(before)]
+    limit = _limit(query)
+    page = rows[:limit]
+    return {
+        "data": page,
+        "has_more": len(rows) > limit,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+    }
+
+
+def _known(query: dict[str, list[str]], name: str, ids: list[str]) -> str | None:
+    given = query.get(name, [None])[0]
+    if given is not None and given not in ids:
+        raise InvalidRequest(f"{name} names no model of this list: {given!r}.", param=name)
+    return given
+
+
+def _limit(query: dict[str, list[str]]) -> int:
+    given = query.get("limit", ["20"])[0]
+    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_PAGE):
+        raise InvalidRequest(f"limit must be between 1 and {MAX_PAGE}.", param="limit")
+    return int(given)

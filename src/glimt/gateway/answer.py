@@ -21,6 +21,7 @@ from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Deployment, Registry
+from glimt.gateway.wishes import unmet_wishes
 
 
 class Gateway:
@@ -42,6 +43,20 @@ class Gateway:
             require_ready(self._readiness.report())
         return models
 
+    def model(self, name: str) -> ModelInfo:
+        """The model that answers to a name, or would stand in for it.
+
+        Raises:
+            ModelNotFound: None does.
+            Unavailable: It is not known yet.
+        """
+        self.models()
+        return self._registry.find(name).info
+
+    def provider_of(self, name: str) -> str:
+        """The name of the provider that answers to a model's name. Raises ModelNotFound."""
+        return self._registry.find(name).provider.name
+
     async def answer(
         self, request: Request, *, since_s: float | None = None
     ) -> AsyncIterator[Event]:
@@ -56,6 +71,7 @@ class Gateway:
         """
         self._admit()
         deployment = self._plan(request)
+        unmet = unmet_wishes(request.routing, deployment)
         attempt = self._attempt(deployment, request)
         if request.deadline_s is not None:
             start_s = self._clock.monotonic() if since_s is None else since_s
@@ -63,8 +79,8 @@ class Gateway:
         events = self._meter.watch(attempt, deployment.model)
         async with closing(events):
             async for event in events:
-                if deployment.stands_in and isinstance(event, Started):
-                    yield self._marked(event, request.model)
+                if isinstance(event, Started):
+                    yield self._marked(event, request.model, deployment, unmet)
                 else:
                     yield event
 
@@ -95,10 +111,19 @@ class Gateway:
     def _attempt(self, deployment: Deployment, request: Request) -> AsyncIterator[Event]:
         return deployment.provider.answer(msgspec.structs.replace(request, model=deployment.model))
 
-    def _marked(self, started: Started, asked_for: str) -> Started:
-        """Never a silent stand-in: the answer says who gave it."""
-        warning = f"model {asked_for!r} is not configured here; {started.model} answers instead"
-        return msgspec.structs.replace(started, warnings=(warning, *started.warnings))
+    def _marked(
+        self, started: Started, asked_for: str, deployment: Deployment, unmet: tuple[str, ...]
+    ) -> Started:
+        """Never a silent stand-in: the answer says who gave it, and which wishes were not met."""
+        warnings = unmet
+        if deployment.stands_in:
+            stand_in = (
+                f"model {asked_for!r} is not configured here; {started.model} answers instead"
+            )
+            warnings = (stand_in, *unmet)
+        if not warnings:
+            return started
+        return msgspec.structs.replace(started, warnings=(*warnings, *started.warnings))
 
 
 async def _numbered_through(

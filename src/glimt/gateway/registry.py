@@ -20,8 +20,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """One model at one provider. `stands_in` says that another one was asked for."""
 
     provider: Provider
-    model: str
+    info: ModelInfo
     stands_in: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model's name at its provider."""
+        return self.info.id
 
 
 class Registry:
@@ -52,14 +57,14 @@ class Registry:
         wanted, plain = name.casefold(), plain_name(name)
         for provider, model in offers:
             if wanted in {known.casefold() for known in (model.id, *model.aliases)}:
-                return Deployment(provider=provider, model=model.id)
+                return Deployment(provider=provider, info=model)
         for provider, model in offers:
             if plain in {plain_name(known) for known in (model.id, *model.aliases)}:
-                return Deployment(provider=provider, model=model.id)
+                return Deployment(provider=provider, info=model)
         if offers and _GLM.match(plain):
             offers.sort(key=lambda offer: _GLM.match(plain_name(offer[1].id)) is None)
             provider, model = offers[0]
-            return Deployment(provider=provider, model=model.id, stands_in=True)
+            return Deployment(provider=provider, info=model, stands_in=True)
         known = ", ".join(model.id for _, model in offers) or "none"
         raise ModelNotFound(f"There is no model {name!r} here. There is: {known}.", param="model")
 

@@ -11,6 +11,7 @@ import msgspec
 from glimt.core.errors import GlimtError
 from glimt.core.events import Answer, Event
 from glimt.core.request import Request
+from glimt.wire.dialect import OPENAI, Dialect
 
 MAX_WARNINGS: Final = 64
 MAX_WARNING_CHARACTERS: Final = 300
@@ -27,6 +28,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         include_usage: Whether a stream ends with the bill in an event of its own.
         warnings: What was understood but not honoured, or not understood at all.
         names: The client's own spelling of core fields, where it differs: "num_choices" → "n".
+        dialect: Whose spelling the answer has, in formats that several vendors share.
+        request_id: What the body calls the request, where a format lets it.
     """
 
     requests: tuple[Request, ...]
@@ -34,6 +37,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool = False
     warnings: tuple[str, ...] = ()
     names: dict[str, str] = {}
+    dialect: Dialect = OPENAI
+    request_id: str | None = None
 
     @property
     def request(self) -> Request:

@@ -59,6 +59,11 @@ class Fields:
                 f"The body is not valid JSON: {error}.", code="invalid_json"
             ) from None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that are there, not null and not taken yet."""
+        return frozenset(name for name, raw in self._raw.items() if not _is_null(raw))
+
     def has(self, name: str) -> bool:
         """Whether a field is there and not null."""
         return name in self._raw and not _is_null(self._raw[name])

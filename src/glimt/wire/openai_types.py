@@ -30,13 +30,15 @@ class CompletionDetails(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """The bill, in tokens."""
+    """The bill, in tokens; `cost` and `is_byok` are OpenRouter's, in dollars."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
     completion_tokens_details: CompletionDetails
+    cost: float | msgspec.UnsetType = msgspec.UNSET
+    is_byok: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class TimeInfo(msgspec.Struct):

@@ -32,6 +32,7 @@ from glimt.core.request import (
     Tool,
     ToolChoice,
 )
+from glimt.wire.chat_completions.routing import write_routing
 from glimt.wire.codec import json_object
 
 _SAME_NAME = (
@@ -61,13 +62,16 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         "model": request.model,
         "messages": [_message(m, f"messages[{i}]") for i, m in enumerate(request.messages)],
         **_sampling(request.sampling),
-        **_thinking(request.thinking, request.template_arguments),
+        **thinking_fields(request.thinking),
+        **write_routing(request.routing),
         **request.extensions,
     }
     if request.tools:
         body["tools"] = [tool.raw or _tool(tool) for tool in request.tools]
     if (choice := _tool_choice(request.tool_choice)) is not None:
         body["tool_choice"] = choice
+    if request.template_arguments:
+        body["chat_template_kwargs"] = request.template_arguments
     if not request.parallel_tool_calls:
         body["parallel_tool_calls"] = False
     if (response_format := _response_format(request.response_format)) is not None:
@@ -240,7 +244,7 @@ def _sampling(sampling: Sampling) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _thinking(thinking: Thinking, template_arguments: dict[str, Any]) -> dict[str, Any]:
+def thinking_fields(thinking: Thinking) -> dict[str, Any]:
     """In Z.ai's spelling, which every GLM server reads; an effort in OpenAI's."""
     field: dict[str, Any] = {}
     if thinking.enabled is not None:
@@ -254,6 +258,4 @@ def _thinking(thinking: Thinking, template_arguments: dict[str, Any]) -> dict[st
         body["reasoning_effort"] = thinking.effort
     if thinking.hidden:
         body["include_reasoning"] = False
-    if template_arguments:
-        body["chat_template_kwargs"] = template_arguments
     return body

@@ -1,9 +1,10 @@
 """Answers in OpenAI's shape: as one document, and as chunks.
 
 https://platform.openai.com/docs/api-reference/chat/object and …/chat/streaming. Thoughts are
-`reasoning_content`, as GLM servers write them. A chunk leaves `usage` out where there is none; the
-last one has it even when nobody asked, because clients of GLM servers read it there. What only the
-end can tell comes with the usage: the times, and every warning, since headers are long gone.
+`reasoning_content`, as GLM servers write them, and what else the dialect has (`spelling`). A chunk
+leaves `usage` out where there is none; the last one has it even when nobody asked, because clients
+of GLM servers read it there. What only the end can tell comes with the usage: the times, and every
+warning, since headers are long gone.
 """
 
 from typing import Final
@@ -27,10 +28,10 @@ from glimt.core.events import (
     ToolCallStarted,
 )
 from glimt.wire import sse
-from glimt.wire.chat_completions import types
-from glimt.wire.chat_completions.errors import error_document
+from glimt.wire.chat_completions import spelling, types
+from glimt.wire.chat_completions.errors import stream_members
 from glimt.wire.codec import Call, all_warnings, json_object
-from glimt.wire.openai_types import extension_of, time_info_of, usage_of
+from glimt.wire.openai_types import extension_of, time_info_of
 
 DONE: Final = sse.encode(b"[DONE]")
 OBJECT: Final = "chat.completion"
@@ -44,7 +45,7 @@ def completion_id(started: Started) -> str:
 
 def encode_answer(call: Call, answer: Answer) -> bytes:
     """The whole answer."""
-    started = answer.started
+    started, dialect = answer.started, call.dialect
     return json_object(
         types.ChatCompletion(
             id=completion_id(started),
@@ -52,8 +53,11 @@ def encode_answer(call: Call, answer: Answer) -> bytes:
             created=started.created,
             model=started.model,
             choices=[_choice(call, choice) for choice in answer.choices],
-            usage=usage_of(answer.usage),
+            usage=spelling.usage(answer.usage, dialect),
             service_tier=started.service_class,
+            provider=spelling.provider(started, dialect),
+            system_fingerprint=spelling.fingerprint(dialect),
+            request_id=spelling.request_id(call, started),
             time_info=time_info_of(answer.timing, started.created),
             glimt=extension_of(all_warnings(call, started.warnings, answer.warnings)),
         )
@@ -72,17 +76,20 @@ def _choice(call: Call, choice: Choice) -> types.ChoiceOut:
     hidden = call.request.thinking.hidden
     wanted = call.request.sampling.top_logprobs is not None
     thought = choice.reasoning_logprobs if wanted and not hidden else ()
+    message = types.MessageOut(
+        role="assistant",
+        # A call alone has no content; an answer that is empty has an empty one.
+        content=choice.text or (None if calls or choice.refusal else ""),
+        refusal=choice.refusal,
+        tool_calls=calls or msgspec.UNSET,
+    )
+    if not hidden:
+        spelling.add_thoughts(message, choice.parts, call.dialect)
     return types.ChoiceOut(
         index=choice.index,
-        message=types.MessageOut(
-            role="assistant",
-            # A call alone has no content; an answer that is empty has an empty one.
-            content=choice.text or (None if calls or choice.refusal else ""),
-            refusal=choice.refusal,
-            reasoning_content=(choice.reasoning if not hidden else "") or msgspec.UNSET,
-            tool_calls=calls or msgspec.UNSET,
-        ),
-        finish_reason=choice.reason,
+        message=message,
+        finish_reason=spelling.finish_reason(choice.reason, call.dialect),
+        native_finish_reason=spelling.native_finish_reason(choice.reason, call.dialect),
         logprobs=_logprobs(choice.logprobs) if wanted else None,
         reasoning_logprobs=_logprobs(thought) if thought else msgspec.UNSET,
     )
@@ -116,6 +123,10 @@ class ChunkEncoder:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._dialect = call.dialect
+        self._whole_calls: spelling.WholeCalls | None = None
+        if call.dialect.whole_arguments:
+            self._whole_calls = spelling.WholeCalls()
         self._hidden = call.request.thinking.hidden
         self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
         self._held: types.ChunkChoice | None = None
@@ -132,12 +143,16 @@ class ChunkEncoder:
             case ReasoningDelta() if not self._hidden and (event.text or event.logprobs):
                 return self._say(
                     event.choice,
-                    types.Delta(reasoning_content=event.text),
+                    spelling.thought(event, self._dialect),
                     reasoning_logprobs=event.logprobs,
                 )
+            case ToolCallStarted() | ToolCallDelta() | ToolCallFinished() if self._whole_calls:
+                return self._gather(event)
             case ToolCallDelta():
                 function = types.FunctionOut(arguments=event.arguments)
-                delta = types.ToolCallDelta(index=event.index, function=function)
+                delta = types.ToolCallDelta(
+                    index=event.index, type=spelling.call_type(self._dialect), function=function
+                )
                 return self._say(
                     event.choice, types.Delta(tool_calls=[delta]), logprobs=event.logprobs
                 )
@@ -151,9 +166,7 @@ class ChunkEncoder:
                 return self._say(event.choice, types.Delta(tool_calls=[delta]))
             case ChoiceFinished():
                 released = self._release()
-                self._held = types.ChunkChoice(
-                    index=event.choice, delta=types.Delta(), finish_reason=event.reason
-                )
+                self._held = spelling.last_choice(event, self._dialect)
                 return released
             case Started():
                 return self._open(event)
@@ -164,7 +177,10 @@ class ChunkEncoder:
 
     def fail(self, error: GlimtError) -> bytes:
         """What happened, as a last event that clients raise as an error."""
-        return self._release() + sse.encode(json_object(error_document(error, self._call)))
+        members = stream_members(error, self._call)
+        if self._dialect.name == "openrouter":
+            members = spelling.broken_chunk(self._chunk) | members
+        return self._release() + sse.encode(json_object(members))
 
     def end(self) -> bytes:
         """OpenAI's end marker."""
@@ -175,6 +191,9 @@ class ChunkEncoder:
         self._chunk.created = started.created
         self._chunk.model = started.model
         self._chunk.service_tier = self._service_tier = started.service_class
+        self._chunk.provider = spelling.provider(started, self._dialect)
+        self._chunk.system_fingerprint = spelling.fingerprint(self._dialect)
+        self._chunk.request_id = spelling.request_id(self._call, started)
         self._early_warnings = started.warnings
         opening = b"".join(
             self._say(index, types.Delta(role="assistant", content=""))
@@ -200,6 +219,14 @@ class ChunkEncoder:
         data = sse.encode(json_object(self._chunk))
         return data if self._held is None else self._release() + data
 
+    def _gather(self, event: ToolCallStarted | ToolCallDelta | ToolCallFinished) -> bytes:
+        assert self._whole_calls is not None
+        gathered = self._whole_calls.add(event)
+        if gathered is None:
+            return b""
+        delta, logprobs = gathered
+        return self._say(event.choice, types.Delta(tool_calls=[delta]), logprobs=logprobs)
+
     def _release(self) -> bytes:
         held, self._held = self._held, None
         if held is None:
@@ -208,14 +235,15 @@ class ChunkEncoder:
         return sse.encode(json_object(self._chunk))
 
     def _bill(self, finished: Finished) -> bytes:
-        if self._call.include_usage or self._held is None:
+        apart = self._dialect.usage_apart
+        if self._held is None or (self._call.include_usage if apart is None else apart):
             released = self._release()
             self._chunk.choices = []
         else:
             released = b""
             self._chunk.choices = [self._held]
             self._held = None
-        self._chunk.usage = usage_of(finished.usage)
+        self._chunk.usage = spelling.usage(finished.usage, self._dialect)
         self._chunk.service_tier = self._service_tier
         self._chunk.time_info = time_info_of(finished.timing, self._chunk.created)
         warnings = all_warnings(self._call, self._early_warnings, finished.warnings)

@@ -5,6 +5,8 @@ OpenRouter and vLLM that clients of GLM models send. Fields that nobody here kno
 `Request.extensions`, for a provider that may; whoever ignores them says so in a warning.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -14,9 +16,11 @@ from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
+from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
 from glimt.wire.codec import Call
+from glimt.wire.dialect import OPENAI, Dialect, check_header, widened
 from glimt.wire.fields import ANYTHING, Fields
 from glimt.wire.sampling import (
     read_cache_salt,
@@ -28,9 +32,12 @@ from glimt.wire.sampling import (
     read_user,
 )
 
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 _REFUSED: Final = {
     "audio": "this server answers in text alone",
     "web_search_options": "this server does not search the web",
+    "tool_web_search": "this server does not search the web",
     "moderation": "this server does not moderate",
     **FORMATS,
     "echo": "a chat has no prompt to repeat; use /v1/completions",
@@ -52,8 +59,10 @@ _MAX_METADATA_KEY: Final = 64
 _MAX_METADATA_VALUE: Final = 512
 
 
-def decode_request(body: bytes) -> Call:
-    """Read a body.
+def decode_request(
+    body: bytes, *, dialect: Dialect = OPENAI, headers: Mapping[str, str] = NO_HEADERS
+) -> Call:
+    """Read a body; `dialect` is the one that the path names, `headers` are in lower case.
 
     Raises:
         InvalidRequest: A field is missing, malformed or contradictory; `param` names it.
@@ -62,18 +71,22 @@ def decode_request(body: bytes) -> Call:
     fields = Fields(body)
     warnings: list[str] = []
     names: dict[str, str] = {}
+    check_header(headers)
+    given = fields.names
     _refuse(fields)
     _ignore(fields, warnings)
     model = _model(fields)
+    dialect = _argument_pieces(fields, widened(dialect, given, model))
     stream, include_usage = read_stream(fields, warnings)
     thinking, template_arguments = read_thinking(fields, names=names, warnings=warnings)
+    if dialect.keeps_thoughts and thinking.clear is None:
+        thinking = msgspec.structs.replace(thinking, clear=False)
     tools = read_tools(fields)
     parallel = fields.flag("parallel_tool_calls")
     raw_messages = fields.take("messages", msgspec.Raw)
     if raw_messages is None:
         raise InvalidRequest("messages is missing.", param="messages")
-    # Z.ai sends arguments in one piece unless asked to stream them; ours always stream.
-    fields.flag("tool_stream")
+    request_id, session = fields.text("request_id"), fields.text("session_id")
     request = Request(
         model=model,
         messages=read_messages(raw_messages, warnings),
@@ -84,13 +97,14 @@ def decode_request(body: bytes) -> Call:
         thinking=thinking,
         num_choices=read_num_choices(fields, names),
         sampling=read_sampling(fields, names=names, top_logprobs=_top_logprobs(fields)),
+        routing=read_routing(fields, headers, names),
         service_class=read_service_class(fields, names),
         template_arguments=template_arguments,
         cache_key=fields.text("prompt_cache_key"),
         cache_salt=read_cache_salt(fields),
         deadline_s=read_deadline(fields),
         user=read_user(fields),
-        session=fields.text("session_id"),
+        session=headers.get("x-session-id") if session is None else session,
         metadata=_metadata(fields),
         extensions=fields.rest(),
     )
@@ -100,7 +114,17 @@ def decode_request(body: bytes) -> Call:
         include_usage=include_usage,
         warnings=tuple(warnings),
         names=names,
+        dialect=dialect,
+        request_id=request_id,
     )
+
+
+def _argument_pieces(fields: Fields, dialect: Dialect) -> Dialect:
+    """Z.ai's `tool_stream`: whether a call's arguments come piece by piece."""
+    pieces = fields.flag("tool_stream")
+    if pieces is None or pieces != dialect.whole_arguments:
+        return dialect
+    return msgspec.structs.replace(dialect, whole_arguments=not pieces)
 
 
 def _model(fields: Fields) -> str:

@@ -161,6 +161,16 @@ class LogprobsOut(msgspec.Struct):
     refusal: None = None
 
 
+class ReasoningDetailOut(msgspec.Struct):
+    """A thought, or more of it, as OpenRouter wants to see it again."""
+
+    type: str
+    text: str
+    format: str
+    index: int
+    signature: str | None = None
+
+
 class MessageOut(msgspec.Struct):
     """A whole answer. `content` is null where there is none, as with OpenAI."""
 
@@ -168,6 +178,8 @@ class MessageOut(msgspec.Struct):
     content: str | None
     refusal: str | None = None
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_details: list[ReasoningDetailOut] | msgspec.UnsetType = msgspec.UNSET
     tool_calls: list[ToolCallOut] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -179,6 +191,7 @@ class ChoiceOut(msgspec.Struct):
     finish_reason: str
     logprobs: LogprobsOut | None = None
     reasoning_logprobs: LogprobsOut | msgspec.UnsetType = msgspec.UNSET
+    native_finish_reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatCompletion(msgspec.Struct):
@@ -191,6 +204,9 @@ class ChatCompletion(msgspec.Struct):
     choices: list[ChoiceOut]
     usage: Usage
     service_tier: str
+    provider: str | msgspec.UnsetType = msgspec.UNSET
+    system_fingerprint: str | msgspec.UnsetType = msgspec.UNSET
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
 
@@ -201,6 +217,8 @@ class Delta(msgspec.Struct):
     role: str | msgspec.UnsetType = msgspec.UNSET
     content: str | msgspec.UnsetType = msgspec.UNSET
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_details: list[ReasoningDetailOut] | msgspec.UnsetType = msgspec.UNSET
     tool_calls: list[ToolCallDelta] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -212,6 +230,7 @@ class ChunkChoice(msgspec.Struct):
     finish_reason: str | None = None
     logprobs: LogprobsOut | msgspec.UnsetType = msgspec.UNSET
     reasoning_logprobs: LogprobsOut | msgspec.UnsetType = msgspec.UNSET
+    native_finish_reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Chunk(msgspec.Struct):
@@ -227,5 +246,8 @@ class Chunk(msgspec.Struct):
     choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
     service_tier: str | msgspec.UnsetType = msgspec.UNSET
+    provider: str | msgspec.UnsetType = msgspec.UNSET
+    system_fingerprint: str | msgspec.UnsetType = msgspec.UNSET
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
