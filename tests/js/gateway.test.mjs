@@ -66,6 +66,17 @@ test('what is not honoured is a warning, and a wish that cannot be met an error'
   );
 });
 
+test('a file of text is read', async () => {
+  const ask = (content) =>
+    ai.generateText({ ...plain, messages: [{ role: 'user', content }], maxOutputTokens: 5 });
+  const text = { type: 'text', text: 'Read this.' };
+  const data = Buffer.from('red green blue '.repeat(20));
+  const file = { type: 'file', mediaType: 'text/plain', data, filename: 'colours.txt' };
+  const [read, unread] = [await ask([text, file]), await ask([text])];
+  assert.ok(read.usage.inputTokens > unread.usage.inputTokens + 40);
+  assert.deepEqual(read.warnings ?? [], []);
+});
+
 test('the models that are there are listed in the generation of who asks', async () => {
   const { models } = await gateway.getAvailableModels();
   const found = models.find((model) => model.id === MODEL);

@@ -211,6 +211,40 @@ export function laws({ ai, model, stranger, off, on, raises, shown = true }) {
     assert.deepEqual(SUM.parse(answer[name]), answer[name]);
   });
 
+  test('and whatever else the SDK makes of schemas', async () => {
+    const record = z.object({ ages: z.record(z.string(), z.number().int()) });
+    const { object } = await ai.generateObject({ ...plain, schema: record, prompt: QUESTION });
+    assert.deepEqual(record.parse(object), object);
+    const list = { output: 'array', schema: SUM, prompt: QUESTION };
+    for (const item of (await ai.generateObject({ ...plain, ...list })).object) SUM.parse(item);
+    const choice = { output: 'enum', enum: ['sunny', 'rainy'], prompt: CITY };
+    assert.ok(choice.enum.includes((await ai.generateObject({ ...plain, ...choice })).object));
+    const any = { output: 'no-schema', prompt: 'json' };
+    assert.equal(typeof (await ai.generateObject({ ...plain, ...any })).object, 'object');
+  });
+
+  test('a tool without arguments, and one that fails', async () => {
+    const now = tool({
+      description: 'The time',
+      inputSchema: z.object({}),
+      execute: async () => {
+        throw new Error('The clock has stopped.');
+      },
+    });
+    const answer = await generateText({
+      ...plain,
+      prompt: 'What time is it?',
+      tools: { now },
+      stopWhen: ai.stepCountIs(2),
+      prepareStep: ({ stepNumber }) => ({ toolChoice: stepNumber === 0 ? 'required' : 'none' }),
+    });
+    const [first, second] = answer.steps;
+    assert.deepEqual(first.content.map((part) => part.type), ['tool-call', 'tool-error']);
+    assert.deepEqual(first.content[0].input, {});
+    assert.ok(second.text);
+    assert.deepEqual(second.warnings ?? [], []);
+  });
+
   test('a reader that leaves frees the engine', async () => {
     await frees(async () => {
       const leaving = new AbortController();
