@@ -6,7 +6,7 @@ named too. Files are read in both spellings: as an address, and as an object tha
 
 import base64
 import binascii
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -22,6 +22,7 @@ from glimt.core.parts import (
     ToolCallPart,
     ToolResultPart,
 )
+from glimt.wire.ai_sdk.options import GATEWAY
 from glimt.wire.ai_sdk.types import OutputPart, PromptMessage, PromptPart, ToolOutput
 from glimt.wire.codec import json_object
 from glimt.wire.fields import convert_as, decode_as
@@ -29,6 +30,9 @@ from glimt.wire.unknown import leave_out_unknown
 
 OURS: Final = "glimt"
 """Under this name a part's provider options hold what an answer of ours said there."""
+
+_ANSWERED: Final = {"generationId"}
+"""What an answer of ours said under the gateway's name; it comes back with the part."""
 
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -95,7 +99,11 @@ def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> M
 
 
 def _note_strangers(options: dict[str, Any] | None, path: str, strangers: dict[str, None]) -> None:
-    for name in options or ():
+    for name, value in (options or {}).items():
+        if name == GATEWAY and isinstance(value, dict):
+            members = cast("dict[str, Any]", value)
+            if members.keys() <= _ANSWERED:
+                continue
         if name != OURS:
             strangers[f"{path}.providerOptions.{name}"] = None
 
