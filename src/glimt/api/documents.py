@@ -25,6 +25,8 @@ from glimt.wire.operation import Operation, Parameter
 
 SECTIONS: Final = {"guides": "Guides", "concepts": "Concepts", "reference": "Reference"}
 """The folders of `docs/` that are served, and what they are called."""
+FIRST: Final = ("quickstart.md", "serving.md", "chat.md")
+"""Where to begin; the others come in the order of their names."""
 MARKDOWN: Final = b"text/markdown; charset=utf-8"
 _FILES: Final = {
     "page.css": b"text/css; charset=utf-8",
@@ -76,7 +78,7 @@ class Library:
         found = (
             _text(section, path)
             for section in SECTIONS
-            for path in sorted((self._folder / section).glob("*.md"))
+            for path in sorted((self._folder / section).glob("*.md"), key=_place)
         )
         return {text.path: text for text in found}
 
@@ -94,6 +96,10 @@ class Library:
             sections.append("\n".join([f"## {title}", "", *lines]))
         template = (_PAGE / "llms.txt").read_text(encoding="utf-8")
         return template.format(address=address, sections="\n\n".join(sections))
+
+
+def _place(path: Path) -> tuple[int, str]:
+    return (FIRST.index(path.name) if path.name in FIRST else len(FIRST), path.name)
 
 
 def docs_folder() -> Path:
@@ -217,7 +223,9 @@ def routes(described: Sequence[Described], *, has_keys: bool) -> list[Described]
 
 _GROUP: Final = "Server"
 _MISSING: Final = (NotFound, InternalError)
-_NAME: Final = Parameter(name="name", place="path", description="A file's name.", required=True)
+_FILE_NAME: Final = Parameter(
+    name="name", place="path", description="A file of it.", required=True, example="page.js"
+)
 _KNOWN: Final = Parameter(
     name="if-none-match",
     place="header",
@@ -242,7 +250,7 @@ _HTML: Final = Operation(
 _FILE: Final = Operation(
     group=_GROUP,
     summary="What the page is made of",
-    parameters=(_NAME, _KNOWN),
+    parameters=(_FILE_NAME, _KNOWN),
     media_type="*/*",
     error=ERRORS,
     errors=_MISSING,
@@ -257,8 +265,15 @@ _MARKDOWN: Final = Operation(
             place="path",
             description=f"One of {', '.join(SECTIONS)}.",
             required=True,
+            example="guides",
         ),
-        _NAME,
+        Parameter(
+            name="name",
+            place="path",
+            description="The text's file name; `/llms.txt` lists them.",
+            required=True,
+            example="quickstart.md",
+        ),
         _KNOWN,
     ),
     media_type="text/markdown",

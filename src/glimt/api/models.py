@@ -175,6 +175,7 @@ _NAME: Final = Parameter(
     place="path",
     description="Any spelling of a model's name; slashes are part of it.",
     required=True,
+    example="glm-4.7-flash",
 )
 _ANTHROPIC: Final = Parameter(
     name=ANTHROPIC_HEADER.decode(),

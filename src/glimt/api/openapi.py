@@ -28,7 +28,7 @@ _REQUEST_ID: Final = Parameter(
     "It comes back in the answer and stands in the log; one that does not fit is replaced.",
 )
 _INTRODUCTION: Final = """\
-One address for GLM models, in the words of the products whose clients are pointed at it.
+One address for GLM models, which programs written for other services already speak to.
 
 Every field of a request is honoured, refused by name, or named in the header `x-glimt-warnings`.
 Fields may be null, which means: not said.\
@@ -148,13 +148,16 @@ class _Writer:
         return written
 
     def _parameter(self, parameter: Parameter) -> dict[str, Any]:
-        return {
+        written: dict[str, Any] = {
             "name": parameter.name,
             "in": parameter.place,
             "description": parameter.description,
             "required": parameter.required or parameter.place == "path",
             "schema": self._schemas.of(parameter.type),
         }
+        if parameter.example is not None:
+            written["example"] = parameter.example
+        return written
 
     def _body(self) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": self._schemas.of(self._operation.body)}

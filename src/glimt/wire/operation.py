@@ -18,13 +18,14 @@ Types: TypeAlias = Any
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """A value beside the body. `name` of a header is in lower case."""
+    """A value beside the body. `name` of a header is in lower case, `example` one that works."""
 
     name: str
     place: Literal["header", "query", "path"]
     description: str
     type: Any = str
     required: bool = False
+    example: str | None = None
 
 
 class EventStream(msgspec.Struct, frozen=True, kw_only=True):

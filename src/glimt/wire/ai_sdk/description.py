@@ -83,6 +83,7 @@ def describe(generation: Generation) -> Operation:
                 description="Who shall answer; `GET /v1/models` lists the names.",
                 type=Annotated[str, msgspec.Meta(min_length=1)],
                 required=True,
+                example="glm-4.7-flash",
             ),
             Parameter(
                 name=STREAM_HEADER,
