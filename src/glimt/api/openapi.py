@@ -1,9 +1,8 @@
 """The API's description: an OpenAPI 3.1 document of every route, made from types.
 
 https://spec.openapis.org/oas/v3.1.1. A route has an `Operation`, or it is none (`described`); what
-formats look like is told by `glimt.wire`. OpenAPI 3.1 has no words for streams: beside the media
-type `text/event-stream` stands the extension `x-events`, schemas of the data of events by their
-names.
+formats look like is told by `glimt.wire`. The schema of `text/event-stream` is that of one event, as version
+3.2 has it: the name, and the data as text whose `contentSchema` says what is in it.
 """
 
 import re
@@ -177,16 +176,15 @@ class _Writer:
         return {"description": "The answer.", "headers": _headers(names), "content": content}
 
     def _stream(self, stream: EventStream) -> dict[str, Any]:
-        written: dict[str, Any] = {
-            "schema": {
-                "type": "string",
-                "description": "Server-sent events. " + stream.description,
-            },
-            "x-events": {name: self._schemas.of(kind) for name, kind in stream.events.items()},
-        }
+        """The schema is that of one event, in the words of the standard for events' data."""
+        events = [
+            _event(name, contentMediaType=_DOCUMENT, contentSchema=self._schemas.of(kind))
+            for name, kind in stream.events.items()
+        ]
         if stream.end is not None:
-            written["x-end"] = stream.end
-        return written
+            events.append(_event("message", const=stream.end))
+        schema = events[0] if len(events) == 1 else {"anyOf": events}
+        return {"schema": {"description": stream.description, **schema}}
 
     def _failures(self) -> dict[str, Any]:
         kinds = list(self._operation.errors)
@@ -213,6 +211,17 @@ class _Writer:
         if self._operation.error is not None:
             written["content"] = {_DOCUMENT: {"schema": self._schemas.of(self._operation.error)}}
         return written
+
+
+def _event(name: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401  keywords of a schema
+    return {
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": {"type": "string", "const": name},
+            "data": {"type": "string", **data},
+        },
+    }
 
 
 def _words(kind: type[GlimtError]) -> str:

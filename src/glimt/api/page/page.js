@@ -168,19 +168,19 @@ class Site {
 
   answer(content) {
     const view = [];
-    for (const [kind, { schema, "x-events": events, "x-end": end }] of Object.entries(content)) {
+    for (const [kind, { schema }] of Object.entries(content)) {
       if (kind !== STREAM) {
         view.push(make("h2", {}, "Answer"), make("p", { class: "quiet" }, make("code", {}, kind)));
         if (kind === "application/json") view.push(this.schemas.fields(schema));
         continue;
       }
+      const events = (schema.anyOf ?? [schema]).map(({ properties }) => properties);
       view.push(make("h2", {}, "Stream"), make("p", { class: "quiet" }, inline(schema.description)));
-      view.push(make("ul", { class: "fields" }, Object.entries(events).map(([name, data]) => make("li", {},
+      view.push(make("ul", { class: "fields" }, events.map(({ event, data }) => make("li", {},
         make("div", { class: "head" },
-          make("span", { class: "name" }, name === "message" ? "data" : name),
-          make("span", { class: "type" }, name === "message" ? "events without a name" : "event")),
-        this.schemas.objects(data).map((object) => this.schemas.closed(object, object.title))))));
-      if (end) view.push(make("p", {}, "The last event is ", make("code", {}, `data: ${end}`), "."));
+          make("span", { class: "name" }, event.const === "message" ? "data" : event.const),
+          make("span", { class: "type" }, data.const ?? (event.const === "message" ? "events without a name" : "event"))),
+        this.schemas.objects(data.contentSchema ?? {}).map((object) => this.schemas.closed(object, object.title))))));
     }
     return view;
   }
