@@ -27,6 +27,29 @@ OWN_FAILURE = 500
 KEY = "a-key"
 
 
+def ask(cases, number: int, headers: dict[str, str]) -> set[int]:
+    """Send cases of one operation, each held to what is told of it; the statuses that came."""
+    statuses: set[int] = set()
+
+    @seed(1)
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def each(case):
+        response = case.call(headers=headers)
+        assert response.status_code != OWN_FAILURE
+        statuses.add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
+
+    each()
+    return statuses
+
+
 def send(number: int, mode: GenerationMode, headers: dict[str, str]) -> dict[str, set[int]]:
     """Ask every operation `number` times; which statuses each gave."""
     seen: dict[str, set[int]] = {}
@@ -37,23 +60,8 @@ def send(number: int, mode: GenerationMode, headers: dict[str, str]) -> dict[str
             operation = found.ok()
             statuses = seen.setdefault(operation.label, set())
 
-            @seed(1)
-            @settings(
-                max_examples=number,
-                deadline=None,
-                database=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def ask(case, statuses=statuses):
-                response = case.call(headers=headers)
-                assert response.status_code != OWN_FAILURE
-                statuses.add(response.status_code)
-                case.validate_response(response, checks=CHECKS)
-
             try:
-                ask()
+                statuses |= ask(operation.as_strategy(generation_mode=mode), number, headers)
             except Unsatisfiable:
                 continue  # Nothing of this operation can be wrong.
     return seen

@@ -1,8 +1,8 @@
 """The API's description: an OpenAPI 3.1 document of every route, made from types.
 
 https://spec.openapis.org/oas/v3.1.1. A route has an `Operation`, or it is none (`described`); what
-formats look like is told by `glimt.wire`. The schema of `text/event-stream` is that of one event, as version
-3.2 has it: the name, and the data as text whose `contentSchema` says what is in it.
+formats look like is told by `glimt.wire`. The schema of `text/event-stream` is that of one event,
+as version 3.2 has it: its name, and its data as text whose `contentSchema` says what is in it.
 """
 
 import re
