@@ -178,11 +178,11 @@ class _Writer:
     def _stream(self, stream: EventStream) -> dict[str, Any]:
         """The schema is that of one event, in the words of the standard for events' data."""
         events = [
-            _event(name, contentMediaType=_DOCUMENT, contentSchema=self._schemas.of(kind))
+            _event(name, {"contentMediaType": _DOCUMENT, "contentSchema": self._schemas.of(kind)})
             for name, kind in stream.events.items()
         ]
         if stream.end is not None:
-            events.append(_event("message", const=stream.end))
+            events.append(_event("message", {"const": stream.end}))
         schema = events[0] if len(events) == 1 else {"anyOf": events}
         return {"schema": {"description": stream.description, **schema}}
 
@@ -213,7 +213,7 @@ class _Writer:
         return written
 
 
-def _event(name: str, **data: Any) -> dict[str, Any]:  # noqa: ANN401  keywords of a schema
+def _event(name: str, data: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["data"],
