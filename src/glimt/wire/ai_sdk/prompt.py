@@ -25,7 +25,7 @@ from glimt.core.parts import (
 from glimt.wire.ai_sdk.options import GATEWAY
 from glimt.wire.ai_sdk.types import OutputPart, PromptMessage, PromptPart, ToolOutput
 from glimt.wire.codec import json_object
-from glimt.wire.fields import convert_as, decode_as
+from glimt.wire.fields import convert_as, decode_as, decoder
 from glimt.wire.unknown import leave_out_unknown
 
 OURS: Final = "glimt"
@@ -47,6 +47,7 @@ _ALLOWED: Final = {
 }
 _THOUGHT: Final = ("signature", "encrypted", "summary", "id", "format")
 _MESSAGES: Final = list[PromptMessage]
+_DECODER: Final[msgspec.json.Decoder[list[PromptMessage]]] = decoder(_MESSAGES)
 
 
 def read_prompt(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
@@ -56,18 +57,26 @@ def read_prompt(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
         InvalidRequest: One is malformed; `param` is its path.
         UnsupportedParameter: One uses what cannot be honoured here.
     """
-    document = decode_as(raw, list[dict[str, Any]], "prompt")
-    if not document:
+    try:
+        messages = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        messages = _known_fields(raw, error, warnings)
+    if not messages:
         raise InvalidRequest("prompt is empty; give at least one message.", param="prompt")
-    removed = leave_out_unknown(document, _MESSAGES, "prompt")
-    warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
-    # Decoded again only where something was removed: arguments of calls stay as they were written.
-    data = json_object(document) if removed else raw
-    messages = decode_as(data, _MESSAGES, "prompt")
     strangers: dict[str, None] = {}
     read = tuple(_message(m, f"prompt[{i}]", strangers) for i, m in enumerate(messages))
     warnings.extend(f"{path} was not honoured: another provider's" for path in strangers)
     return read
+
+
+def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[PromptMessage]:
+    """The slow way, when something was unknown; anything else is the client's mistake."""
+    if "unknown field" not in str(error):
+        return decode_as(raw, _MESSAGES, "prompt")
+    document = decode_as(raw, list[dict[str, Any]], "prompt")
+    removed = leave_out_unknown(document, _MESSAGES, "prompt")
+    warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
+    return decode_as(json_object(document), _MESSAGES, "prompt")
 
 
 def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> Message:
