@@ -10,7 +10,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         base_url: Where it is, instead of the catalog's address.
         key_env: Names of variables that hold its keys, instead of the catalog's; all that are set
             are used.
-        enabled: Whether it is asked at all.
+        enabled: Whether it is asked at all; as the catalog says where this does not.
         headers: Sent with every request to it.
         kind: The catalog's provider that it is like, for a place of one's own ("vllm").
         models: What it serves, as "our model = its name"; instead of the catalog's deployments.
@@ -19,7 +19,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     base_url: str | None = None
     key_env: tuple[str, ...] | None = None
-    enabled: bool = True
+    enabled: bool | None = None
     headers: dict[str, str] = {}
     kind: str | None = None
     models: dict[str, str] | None = None

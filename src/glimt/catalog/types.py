@@ -23,7 +23,46 @@ Continuation: TypeAlias = Literal["no", "prefix", "final_assistant", "raw_prompt
 message also says so (`prefix`, `partial` or `continue_final_message`; a quirk knows which).
 "raw_prompt": only a rendered prompt at a completions endpoint. "no": it cannot, or nobody knows.
 """
-MILLION: Final = Decimal(1_000_000)
+CAPABILITIES: Final = (
+    "tools",
+    "parallel_tools",
+    "forced_tools",
+    "json_object",
+    "json_schema",
+    "grammar",
+    "reasoning",
+    "logprobs",
+    "vision",
+    "implicit_caching",
+)
+"""What a model or a deployment can do. "json_schema" means that a schema is enforced,
+"forced_tools" that `tool_choice` "required" is."""
+PARAMETERS: Final = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+    "max_tokens",
+    "max_completion_tokens",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "seed",
+    "stop",
+    "response_format",
+    "structured_outputs",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "include_reasoning",
+    "reasoning",
+    "reasoning_effort",
+    "web_search_options",
+)
+"""OpenRouter's words for what a request may set."""
 
 
 class Sourced(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +86,7 @@ class Model(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True):
         slug: "author/name" as OpenRouter writes it: "z-ai/glm-4.7-flash".
         aliases: Other names; spellings that differ in author, case or a dash in the version need
             none (`catalog.names`).
-        capabilities: Of `catalog.types.CAPABILITIES`.
+        capabilities: Of `CAPABILITIES`.
         default_temperature: What a provider is told when the request does not say.
         weights: Its id on the Hugging Face hub, where the weights are open.
         created: When it was released, as "2026-01-19".
@@ -81,13 +120,15 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
         slug: Our name of it; requests may also use an alias or the display name.
         base_url: Everything before "/chat/completions", "/messages" or "/responses"; empty where
             only the configuration can say (one's own servers).
-        key_env: Variables that may hold a key, the first that is set wins; empty needs none.
+        key_env: Variables that may hold a key; all that are set are used; empty needs none.
         trains: Whether prompts may be trained on. `None` is unknown, and counts as yes.
         retains: Whether prompts are kept. `None` is unknown, and counts as yes.
         zdr: Whether nothing at all is kept, by contract or by construction.
         headquarters: ISO 3166 alpha-2, or `None` where it is not known.
         can_continue: See `Continuation`.
         quirks: The quirk that speaks to it, where the wire alone does not say everything.
+        parameters: What its deployments understand, where they do not say otherwise.
+        capabilities: The same for what they can do; `None` is what the model can.
         self_hosted: One's own server: free, and private.
     """
 
@@ -109,6 +150,8 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
     headers: dict[str, str] = {}
     privacy_url: str | None = None
     status_url: str | None = None
+    parameters: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] | None = None
     enabled: bool = True
 
 
@@ -157,8 +200,8 @@ class Deployment(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True)
         model: A model's slug.
         upstream_model: What the provider calls it.
         tag: Tells several deployments of a model at one provider apart: "fp8", "turbo".
-        parameters: What it understands, in OpenRouter's words; empty is not known.
-        capabilities: What it can do, where that is not what the model can.
+        parameters: What it understands, of `PARAMETERS`; empty is as the provider's.
+        capabilities: What it can do, where that is not what the provider says.
         weight: Its share of the load among equals; 0 is asked for by name only.
         key_names: Variables that hold a key for it, filled in by `catalog.available`.
         implicit_caching: Whether prefixes are cached without being asked for.
@@ -185,8 +228,13 @@ class Deployment(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def id(self) -> str:
         """As "provider/model[/tag]", the model without its author: "zai/glm-4.7-flash"."""
-        short = self.model.rpartition("/")[2]
-        return f"{self.provider}/{short}/{self.tag}" if self.tag else f"{self.provider}/{short}"
+        return self.name_of(self.provider, self.model, self.tag)
+
+    @staticmethod
+    def name_of(provider: str, model: str, tag: str = "") -> str:
+        """The id of a deployment with these three."""
+        short = model.rpartition("/")[2]
+        return f"{provider}/{short}/{tag}" if tag else f"{provider}/{short}"
 
     @property
     def place(self) -> str:
@@ -194,17 +242,7 @@ class Deployment(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return f"{self.provider}/{self.tag}" if self.tag else self.provider
 
 
-CAPABILITIES: Final = (
-    "tools",
-    "parallel_tools",
-    "json_object",
-    "json_schema",
-    "reasoning",
-    "logprobs",
-    "vision",
-    "implicit_caching",
-)
-"""What a model or a deployment can do. "json_schema" means that a schema is enforced."""
+FREE: Final = Prices()
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,5 +283,19 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What can be done here."""
-        own = self.deployment.capabilities
-        return self.model.capabilities if own is None else own
+        for own in (self.deployment.capabilities, self.provider.capabilities):
+            if own is not None:
+                return own
+        return self.model.capabilities
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What is understood here; empty is not known."""
+        return self.deployment.parameters or self.provider.parameters
+
+    @property
+    def prices(self) -> Prices | None:
+        """What it costs; `None` is not known. One's own servers are free unless they say so."""
+        if self.deployment.prices is None and self.provider.self_hosted:
+            return FREE
+        return self.deployment.prices
