@@ -172,11 +172,9 @@ def _explained(message: str) -> str:
     path = f"{section}.{name}" if section else name
     struct: type[msgspec.Struct] = Config
     for part in filter(None, section.split(".")):
-        struct = (
-            ProviderSettings
-            if part == "providers[...]"
-            else Config.__annotations__.get(part, Config)
-        )
+        struct = Config.__annotations__.get(part, Config)
+    if section.startswith("providers["):
+        struct = ProviderSettings
     known = [field for field in struct.__struct_fields__ if field != "home"]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}."
