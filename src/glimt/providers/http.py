@@ -18,7 +18,7 @@ from yarl import URL
 from glimt.core.errors import DeadlineExceeded, GlimtError, InternalError, UpstreamError
 
 CONNECT_S: Final = 5.0
-IDLE_S: Final = 60.0
+IDLE_S: Final = 90.0
 _KEEPALIVE_S: Final = 15.0
 
 
@@ -28,14 +28,16 @@ class Http:
     Args:
         addresses: Base addresses of the places that may be asked; others are refused.
         connect_s: How long name, connection and TLS may take together.
-        idle_s: How long a response may be silent between two bytes, and before its first one.
+        idle_s: How long a response's body may be silent; how long its head may take is for whoever
+            waits for it.
     """
 
     def __init__(
         self, addresses: Iterable[str], *, connect_s: float = CONNECT_S, idle_s: float = IDLE_S
     ) -> None:
         self._origins = {URL(address).origin() for address in addresses}
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_read=idle_s)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s)
+        self._idle_s = idle_s
         self._session: aiohttp.ClientSession | None = None
 
     @asynccontextmanager
@@ -58,6 +60,15 @@ class Http:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise broken(error, provider) from error
+
+    async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+        """A response's body as it comes. Raises TimeoutError when it is silent for too long."""
+        while True:
+            async with asyncio.timeout(self._idle_s):
+                piece = await response.content.readany()
+            if not piece:
+                return
+            yield piece
 
     async def close(self) -> None:
         """End every connection."""

@@ -122,10 +122,22 @@ class RemoteProvider:
         return headers
 
     async def _refused(self, response: aiohttp.ClientResponse) -> GlimtError:
-        document = document_of(await _read(response, MAX_ERROR))
+        document = document_of(await self._read(response, MAX_ERROR))
         wait_s = retry_after(response.headers, self._clock.now())
         said = complaint(response.status, document, retry_after_s=wait_s)
         return refusal(said, self.name, self._secrets)
+
+    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+        """At most `limit` bytes."""
+        pieces: list[bytes] = []
+        left = limit
+        async for piece in self._http.pieces(response):
+            pieces.append(piece[:left])
+            left -= len(piece)
+            if left <= 0:
+                break
+        return b"".join(pieces)
+
 
     async def _events(
         self, response: aiohttp.ClientResponse, request: Request
@@ -147,7 +159,7 @@ class RemoteProvider:
     async def _whole(
         self, response: aiohttp.ClientResponse, decoder: ChunkDecoder
     ) -> AsyncGenerator[Event]:
-        body = await _read(response, MAX_ANSWER)
+        body = await self._read(response, MAX_ANSWER)
         if len(body) >= MAX_ANSWER:
             raise malformed(self.name, "an answer without end")
         self._look_for_error(body)
@@ -163,7 +175,7 @@ class RemoteProvider:
     ) -> AsyncGenerator[Event]:
         frames = EventDecoder()
         num_bytes = 0
-        async for piece in response.content.iter_any():
+        async for piece in self._http.pieces(response):
             num_bytes += len(piece)
             for frame in frames.feed(piece):
                 if frame.event == "error" or '"error"' in frame.data:
@@ -225,18 +237,6 @@ class _Grammar:
                 )
             case _:
                 pass
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """At most `limit` bytes."""
-    pieces: list[bytes] = []
-    left = limit
-    async for piece in response.content.iter_any():
-        pieces.append(piece[:left])
-        left -= len(piece)
-        if left <= 0:
-            break
-    return b"".join(pieces)
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
