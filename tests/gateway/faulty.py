@@ -1,9 +1,18 @@
 """A server of chat completions that misbehaves, in raw asyncio: nothing helps it to be correct."""
 
 import asyncio
+import datetime as dt
 import json
+import socket
+import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 Behaviour = Callable[["Exchange"], Awaitable[None]]
 
@@ -20,7 +29,9 @@ class Exchange:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def document(self, status: int, body: object, *, kind="application/json", extra="") -> None:
+    async def document(
+        self, status: int, body: object, *, kind="application/json", extra=""
+    ) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n"
         await self.send(f"{head}{extra}\r\n".encode() + data)
@@ -35,6 +46,8 @@ class Exchange:
 
     def reset(self) -> None:
         """Not a goodbye: a reset."""
+        held: socket.socket = self.writer.get_extra_info("socket")
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -48,6 +61,31 @@ def answer(*texts: str) -> bytes:
     usage = {"prompt_tokens": 3, "completion_tokens": len(texts)}
     parts = [chunk({"content": text}) for text in texts]
     return b"".join([*parts, chunk(finish="stop", usage=usage), b"data: [DONE]\n\n"])
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A certificate that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    made = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=now,
+        not_valid_after=now + dt.timedelta(days=1),
+    ).sign(key, hashes.SHA256())
+    file = folder / "pair.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
 
 
 async def fine(exchange: Exchange) -> None:
@@ -91,9 +129,12 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(behaviour: Behaviour, *, scheme="http") -> AsyncIterator[Server]:
+async def serving(
+    behaviour: Behaviour, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     server = Server(behaviour)
-    listener = await asyncio.start_server(server._serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server._serve, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
     server.url = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
     try:
         yield server

@@ -151,9 +151,7 @@ class Gateway:
             require_ready(self._readiness.report())
             raise
 
-    def _attempt(
-        self, road: Road, request: Request, start_s: float = 0.0
-    ) -> AsyncIterator[Event]:
+    def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Event]:
         if self._roads is not None:
             return self._roads.attempts.answer(request, road.steps, start_s=start_s)
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))

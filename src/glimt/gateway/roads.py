@@ -81,7 +81,8 @@ class Roads:
         found = tuple(
             self._circuits.marked(place)
             for place in candidates(names, self._available, local)
-            if place.local or place.provider.slug in self._providers
+            # A raw prompt is rendered for one model's template: it is continued here alone.
+            if place.local or (place.provider.slug in self._providers and request.prompt is None)
         )
         if not found:
             known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.models)))

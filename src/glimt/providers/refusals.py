@@ -49,6 +49,17 @@ _TOO_LONG: Final = frozenset({"context_length_exceeded", "1261"})
 _MALFORMED_AT: Final = 502
 
 
+_OTHERS: Final[dict[int, tuple[type[GlimtError], str]]] = {
+    404: (UpstreamError, "upstream_not_found"),
+    408: (DeadlineExceeded, "upstream_timeout"),
+    429: (RateLimited, "upstream_rate_limited"),
+    503: (Unavailable, "upstream_unavailable"),
+    504: (DeadlineExceeded, "upstream_timeout"),
+    524: (DeadlineExceeded, "upstream_timeout"),
+    529: (Unavailable, "upstream_overloaded"),
+}
+
+
 class Complaint(msgspec.Struct, frozen=True, kw_only=True):
     """What a place says of a failure. `code` and `kind` are its own words, `status` of HTTP."""
 
@@ -69,7 +80,7 @@ def complaint(status: int, document: object, *, retry_after_s: float | None = No
     error = cast("dict[str, Any]", inner)
     code, kind = _text(error.get("code")), _text(error.get("type"))
     told = _ZAI_STATUS.get(code)
-    if told is None and status < 400:
+    if told is None and status < 300:
         told = _as_status(body.get("status_code")) or _as_status(code) or _TYPE_STATUS.get(kind)
         told = told or _MALFORMED_AT
     return Complaint(
@@ -82,14 +93,15 @@ def complaint(status: int, document: object, *, retry_after_s: float | None = No
     )
 
 
-def refusal(said: Complaint, provider: str, secrets: tuple[str, ...] = ()) -> GlimtError:  # noqa: PLR0911  one for each
+def refusal(said: Complaint, provider: str, secrets: tuple[str, ...] = ()) -> GlimtError:
     """The error that a complaint is to whoever asked us. `secrets` are taken out of its text."""
-    name = f"{said.status}, {said.code}" if said.code else str(said.status)
+    name = str(said.status)
+    if said.code and said.code != name:
+        name = f"{name}, {said.code[:MAX_TEXT]}"
     text = said.message
     for secret in secrets:
         text = text.replace(secret, "[key]")
     message = f"{provider} answered {name}: {text or 'no reason given'}"
-    wait_s = said.retry_after_s
     match said.status:
         case 400 | 409 | 415 | 422 if said.code in _TOO_LONG:
             return ContextLengthExceeded(message, param=said.param)
@@ -101,18 +113,9 @@ def refusal(said: Complaint, provider: str, secrets: tuple[str, ...] = ()) -> Gl
             return UpstreamError(f"{provider} refused our key.", code="upstream_key_refused")
         case 402:
             return UpstreamError(f"Our account at {provider} is empty.", code="upstream_quota")
-        case 404:
-            return UpstreamError(message, code="upstream_not_found")
-        case 408 | 504 | 524:
-            return DeadlineExceeded(message, code="upstream_timeout", retry_after_s=wait_s)
-        case 429:
-            return RateLimited(message, code="upstream_rate_limited", retry_after_s=wait_s)
-        case 503:
-            return Unavailable(message, code="upstream_unavailable", retry_after_s=wait_s)
-        case 529:
-            return Unavailable(message, code="upstream_overloaded", retry_after_s=wait_s)
         case _:
-            return UpstreamError(message, code="upstream_error", retry_after_s=wait_s)
+            kind, code = _OTHERS.get(said.status, (UpstreamError, "upstream_error"))
+            return kind(message, code=code, retry_after_s=said.retry_after_s)
 
 
 def malformed(provider: str, what: str) -> UpstreamError:

@@ -138,7 +138,6 @@ class RemoteProvider:
                 break
         return b"".join(pieces)
 
-
     async def _events(
         self, response: aiohttp.ClientResponse, request: Request
     ) -> AsyncGenerator[Event]:
@@ -189,8 +188,15 @@ class RemoteProvider:
                 raise malformed(self.name, "a line without end")
             if num_bytes > MAX_ANSWER:
                 raise malformed(self.name, "an answer without end")
-        for event in self._fed(decoder, DONE):
+        try:
+            events = decoder.end()
+        except UpstreamError as error:
+            raise self._cut() from error
+        for event in events:
             yield event
+
+    def _cut(self) -> UpstreamError:
+        return UpstreamError(f"{self.name} broke off its answer.", code="upstream_cut")
 
     def _fed(self, decoder: ChunkDecoder, data: str) -> list[Event]:
         try:
