@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from glimt.catalog.types import ProviderRow
-from glimt.core.parts import Message, Part, ReasoningPart
+from glimt.core.parts import Message, Part, ReasoningPart, TextPart
 from glimt.core.request import Request, Routing, Sampling, Thinking
 
 _RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
@@ -44,7 +44,10 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         lost += list(request.extensions)
         changes["extensions"] = {}
     changes["sampling"] = _sampling(request.sampling, row, lost)
-    if quirk not in _ECHOES:
+    if quirk == "cerebras":
+        keeps = request.thinking.clear is False
+        changes["messages"] = tuple(_inlined(m, keeps=keeps) for m in request.messages)
+    elif quirk not in _ECHOES:
         changes["messages"] = tuple(map(_plain, request.messages))
     request = msgspec.structs.replace(request, **changes)
     warnings = tuple(f"{name} was not honoured: {row.slug} has no place for it" for name in lost)
@@ -76,6 +79,20 @@ def _plain(message: Message) -> Message:
     if thought:
         parts.insert(0, ReasoningPart(text=thought))
     return msgspec.structs.replace(message, parts=tuple(parts))
+
+
+def _inlined(message: Message, *, keeps: bool) -> Message:
+    """Cerebras takes earlier thoughts inside the text, and only where it is to keep them."""
+    match _plain(message).parts:
+        case (ReasoningPart(text=thought), TextPart(text=text), *rest):
+            pass
+        case (ReasoningPart(text=thought), *rest):
+            text = ""
+        case _:
+            return message
+    text = f"<think>{thought}</think>{text}" if keeps else text
+    parts = (TextPart(text), *rest) if text else tuple(rest)
+    return msgspec.structs.replace(message, parts=parts)
 
 
 def _thinking(request: Request, quirk: str) -> Request:
