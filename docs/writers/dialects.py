@@ -294,17 +294,25 @@ def dialects() -> str:
     lines = [
         "# What each format can say",
         "",
-        "Each cell was found out by writing a request or an answer in the format and reading it "
-        "again.",
-        "Chat completions are OpenAI's with the fields of other GLM servers, as Glimt reads them at "
-        "`/v1`.",
+        (
+            "Each cell was found out by writing a request or an answer in the format and reading it "
+            "again."
+        ),
+        (
+            "Chat completions are OpenAI's with the fields of other GLM servers, as Glimt reads them at "
+            "`/v1`."
+        ),
         "",
         f"* {YES}: what is read is what was written.",
-        f"* {OTHERWISE}: it arrives, but not as it was written; a field may be implied, or joined "
-        "with another.",
+        (
+            f"* {OTHERWISE}: it arrives, but not as it was written; a field may be implied, or joined "
+            "with another."
+        ),
         f"* {WARNED}: it arrives with a warning, in whole or in part.",
-        f"* {NO}: the format has no word for it. Of a request, Glimt says so before it would ask "
-        "another server in this format; of an answer, it is left out.",
+        (
+            f"* {NO}: the format has no word for it. Of a request, Glimt says so before it would ask "
+            "another server in this format; of an answer, it is left out."
+        ),
     ]
     for section, features in rows().items():
         lines += ["", f"## {section}", ""]

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from glimt.api.auth import TENANT, KeyRing
 from glimt.api.described import Described
-from glimt.api.dialects import refusal
+from glimt.api.dialects import is_messages, refusal
 from glimt.api.endpoint import INTERNAL, error_headers
 from glimt.api.http import Headers, header, send_document
 from glimt.api.services import Services
@@ -129,6 +129,8 @@ class _Exchange:
             self.status = message["status"]
             headers: Headers = message["headers"]
             headers.append((b"x-request-id", self._id))
+            if is_messages(self._scope["path"]):
+                headers.append((b"request-id", self._id))
             self.notes.update(
                 (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
                 for name, value in headers
@@ -186,5 +188,6 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
 async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
         f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
-        "/v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, /ready and /metrics."
+        "/v1/messages, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, /ready and "
+        "/metrics."
     )
