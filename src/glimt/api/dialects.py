@@ -82,13 +82,13 @@ def is_messages(path: str) -> bool:
     return path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/")
 
 
-def refusal(scope: Scope, error: GlimtError) -> ErrorBody:
+def refusal(scope: Scope, error: GlimtError, request_id: str) -> ErrorBody:
     """An error that comes before any codec was asked, in the shape that the path's clients read."""
     path: str = scope["path"]
     if path.startswith(AI_SDK_PATHS):
         return ai_sdk.error_body(error, None)
     if is_messages(path):
-        return messages.error_body(error, None)
+        return messages.error_body(error, None, request_id)
     return chat.error_body(error, None, dialect_of(path, text_headers(scope)))
 
 

@@ -103,6 +103,11 @@ class _Exchange:
         given = header(scope, b"x-request-id")
         usable = given is not None and _REQUEST_ID.fullmatch(given)
         self._id = given if usable and given else new_id("req-").encode()
+        self._names_request = is_messages(scope["path"])
+        if self._names_request and self._id != given:
+            # Anthropic's errors have the id in their bodies, where codecs write it.
+            others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
+            scope["headers"] = [*others, (b"x-request-id", self._id)]
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -129,7 +134,7 @@ class _Exchange:
             self.status = message["status"]
             headers: Headers = message["headers"]
             headers.append((b"x-request-id", self._id))
-            if is_messages(self._scope["path"]):
+            if self._names_request:
                 headers.append((b"request-id", self._id))
             self.notes.update(
                 (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
@@ -143,7 +148,7 @@ class _Exchange:
     async def refuse(self, error: GlimtError, headers: Headers | None = None) -> None:
         """An error in the path's dialect, unless a response is under way already."""
         if self.status == NO_RESPONSE:
-            document = refusal(self._scope, error)
+            document = refusal(self._scope, error, self.request_id)
             await send_document(
                 self.send,
                 document.status,
