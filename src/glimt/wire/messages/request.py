@@ -101,6 +101,7 @@ def _decode(
         sampling=_sampling(fields),
         routing=read_routing(fields, headers, names),
         service_class=_service_class(fields),
+        cache_key=fields.text("prompt_cache_key"),
         cache_salt=read_cache_salt(fields),
         deadline_s=read_deadline(fields),
         user=user,
