@@ -34,6 +34,7 @@ TORCH_FREE = (
     "glimt.cli.serve",
     "glimt.cli.chat",
     "glimt.cli.models",
+    "glimt.cli.route",
     "glimt.cli.bench",
     "glimt.providers.local",
     "glimt.providers.scripted",
