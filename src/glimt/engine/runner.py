@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence as Collection
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 
 from glimt.engine.batch import Batch
+from glimt.engine.batching import make_batch, order_of
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import GenerationDefaults, ModelConfig
-from glimt.engine.kernels import Kernels, reference
+from glimt.engine.kernels.choice import choose_kernels
 from glimt.engine.kernels.cpu import CpuKernels
 from glimt.engine.loading import load_weights
 from glimt.engine.messages import EngineInfo, LoadProgress, SamplingParams
@@ -30,9 +30,6 @@ from glimt.engine.weights import Weights, allocate, count_parameters, randomize
 FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
 CPU_CACHE_GB = 1.0
 DUMMY_SEED = 0
-MAX_PADDING = 4
-"""Decodes are computed together while their contexts, padded to the longest, are at most so many
-times what they are: a call each costs more than that for short ones."""
 
 Report = Callable[[LoadProgress], None]
 
@@ -72,8 +69,7 @@ class Runner:
             torch.set_num_threads(settings.threads or _default_threads(config))
         weights = _read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
-            kernels: Kernels = CpuKernels() if device.type == "cpu" else reference
-            model = Model(config, weights, kernels)
+            model = Model(config, weights, choose_kernels(device))
             pool = _allocate_pool(model, settings, device)
         runner = cls(model, pool, settings)
         runner.stop_token_ids = GenerationDefaults.load(path).stop_token_ids
@@ -139,7 +135,9 @@ class Runner:
         (step, batch, hidden), self._last = self._last, None
         following: list[int] = []
         places: dict[Sequence, int] = {}
-        for index, offset in zip(self._order(step), batch.query_starts, strict=False):
+        for index, offset in zip(
+            order_of(step, self.expansion_threshold), batch.query_starts, strict=False
+        ):
             entry = step[index]
             tokens = entry.sequence.tokens
             known = tokens[entry.start + 1 : entry.start + entry.count + 1]
@@ -159,105 +157,13 @@ class Runner:
         return self.config.vocab_size
 
     def make_batch(self, step: Collection[Scheduled]) -> Batch:
-        """The step's tensors: decodes first, then short chunks, then long ones."""
-        order = self._order(step)
-        entries = [step[index] for index in order]
-        counts = [entry.count for entry in entries]
-        starts = [0, *accumulate(counts)]
-        contexts = tuple(entry.start + entry.count for entry in entries)
-        num_decodes = self._num_together(entries)
-        ends = {index: starts[place + 1] for place, index in enumerate(order)}
-        device = self.pool.device
-        pages = [entry.sequence.pages for entry in entries]
-        page_table = _page_table(pages, contexts)
-        decode_pages = page_table
-        if num_decodes < len(entries):
-            decode_pages = _page_table(pages[:num_decodes], contexts[:num_decodes])
-        return Batch(
-            tokens=torch.tensor(_tokens(entries), device=device),
-            positions=torch.tensor(_positions(entries), device=device),
-            slots=torch.tensor(_slots(entries), device=device),
-            page_table=page_table.to(device),
-            query_starts=tuple(starts),
-            context_lengths=contexts,
-            wanted=torch.tensor(
-                [
-                    row
-                    for index, entry in enumerate(step)
-                    for row in range(ends[index] - entry.num_logits, ends[index])
-                ],
-                dtype=torch.int64,
-                device=device,
-            ),
-            num_decodes=num_decodes,
-            num_latent=sum(count < self.expansion_threshold for count in counts),
-            decode_pages=decode_pages.flatten().to(device),
-            decode_mask=self._decode_mask(contexts[:num_decodes]),
+        """The step's tensors, in the order that `order_of` gives."""
+        return make_batch(
+            step,
+            self.pool,
+            expansion_threshold=self.expansion_threshold,
+            by_query=not isinstance(self.model.kernels, CpuKernels),
         )
-
-    def _decode_mask(self, contexts: Collection[int]) -> Tensor | None:
-        if len(contexts) < 2:
-            return None
-        places = torch.arange(max(contexts))
-        beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
-        mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
-        return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
-
-    def _num_together(self, entries: Collection[Scheduled]) -> int:
-        """How many decodes, from the first, waste little when they are padded to one length."""
-        contexts = [entry.start + 1 for entry in entries if entry.count == 1]
-        total = sum(contexts)
-        while contexts and len(contexts) * contexts[-1] > MAX_PADDING * total:
-            total -= contexts.pop()
-        return len(contexts)
-
-    def _order(self, step: Collection[Scheduled]) -> list[int]:
-        """Where in `step` the batch's first sequence is, its second, and so on."""
-        return sorted(range(len(step)), key=lambda index: self._kind(step[index]))
-
-    def _kind(self, entry: Scheduled) -> tuple[int, int]:
-        """Decodes first, the shortest context first, then short chunks, then long ones."""
-        if entry.count == 1:
-            return 0, entry.start
-        return (1, 0) if entry.count < self.expansion_threshold else (2, 0)
-
-
-def _tokens(entries: Collection[Scheduled]) -> list[int]:
-    tokens: list[int] = []
-    for entry in entries:
-        tokens += entry.tokens
-    return tokens
-
-
-def _positions(entries: Collection[Scheduled]) -> list[int]:
-    positions: list[int] = []
-    for entry in entries:
-        positions += range(entry.start, entry.start + entry.count)
-    return positions
-
-
-def _slots(entries: Collection[Scheduled]) -> list[int]:
-    """Rows of the flat pool for the new tokens, page by page."""
-    slots: list[int] = []
-    for entry in entries:
-        place, end = entry.start, entry.start + entry.count
-        while place < end:
-            page, offset = divmod(place, PAGE_SIZE)
-            num_rows = min(PAGE_SIZE - offset, end - place)
-            first = entry.sequence.pages[page] * PAGE_SIZE + offset
-            slots += range(first, first + num_rows)
-            place += num_rows
-    return slots
-
-
-def _page_table(pages: Collection[list[int]], contexts: Collection[int]) -> Tensor:
-    """[sequences, most pages], no wider than the longest context."""
-    widths = [-(-context // PAGE_SIZE) for context in contexts]
-    table = torch.zeros(len(pages), max(widths, default=0), dtype=torch.int64)
-    # Row by row: beside a long context most of the table is padding.
-    for row, owned, width in zip(table, pages, widths, strict=True):
-        row[:width] = torch.tensor(owned[:width])
-    return table
 
 
 def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:
