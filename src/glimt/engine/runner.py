@@ -18,6 +18,8 @@ from glimt.engine.batch import Batch
 from glimt.engine.batching import make_batch, order_of
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import GenerationDefaults, ModelConfig
+from glimt.engine.graphs import Graphs
+from glimt.engine.kernels import reference
 from glimt.engine.kernels.choice import choose_kernels
 from glimt.engine.kernels.cpu import CpuKernels
 from glimt.engine.loading import load_weights
@@ -30,6 +32,9 @@ from glimt.engine.weights import Weights, allocate, count_parameters, randomize
 FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
 CPU_CACHE_GB = 1.0
 DUMMY_SEED = 0
+GRAPHS_BYTES = 1_000_000_000
+"""What recorded graphs may take: their logits, 0.12 GB for all sizes of GLM-4.7-Flash, and as much
+again several times in between; to be measured on a GPU."""
 
 Report = Callable[[LoadProgress], None]
 
@@ -39,20 +44,30 @@ class Runner:
 
     Attributes:
         config: The model's shape; `context_length` is what may really be used.
-        num_pages: Pages of the pool, PAGE_SIZE tokens each.
+        num_pages: Pages of the pool that sequences may own, PAGE_SIZE tokens each.
         expansion_threshold: New tokens from which on a chunk expands its context's latents.
+
+    Args:
+        graphs: Compute steps of few tokens as CUDA graphs; it takes the pool's last page.
     """
 
-    def __init__(self, model: Model, pool: Tensor, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: Model, pool: Tensor, settings: EngineSettings, *, graphs: bool = False
+    ) -> None:
         self.model = model
         self.pool = pool
         self.settings = settings
-        self.num_pages = pool.shape[1]
+        self.num_pages = pool.shape[1] - graphs
         limit = min(model.config.context_length, self.num_pages * PAGE_SIZE)
         self.config = msgspec.structs.replace(model.config, context_length=limit)
         self.expansion_threshold = model.config.expansion_threshold
         self.stop_token_ids = model.config.stop_token_ids
         self.load_s = 0.0
+        self._by_query = graphs or not isinstance(model.kernels, CpuKernels)
+        self._graphs = None
+        if graphs:
+            longest = -(-self.config.context_length // PAGE_SIZE)
+            self._graphs = Graphs(self._compute, pool, max_pages=longest)
         self._last: tuple[Collection[Scheduled], Batch, Tensor] | None = None
 
     @classmethod
@@ -69,9 +84,13 @@ class Runner:
             torch.set_num_threads(settings.threads or _default_threads(config))
         weights = _read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
-            model = Model(config, weights, choose_kernels(device))
-            pool = _allocate_pool(model, settings, device)
-        runner = cls(model, pool, settings)
+            kernels = choose_kernels(device)
+            # Plain torch reads lengths on the host, and a recording would keep those of one step.
+            graphs = settings.graphs and device.type == "cuda" and kernels is not reference
+            model = Model(config, weights, kernels)
+            pool = _allocate_pool(model, settings, device, graphs=graphs)
+        runner = cls(model, pool, settings, graphs=graphs)
+        runner.record_graphs()
         runner.stop_token_ids = GenerationDefaults.load(path).stop_token_ids
         runner.load_s = time.monotonic() - started
         return runner
@@ -104,9 +123,24 @@ class Runner:
             that only pad it are as the model computes them: the weights do not say which they are.
         """
         batch = self.make_batch(step)
+        if self._graphs is not None and self._graphs.fits(batch):
+            hidden, logits = self._graphs.run(batch)
+            self._last = (step, batch, hidden)
+            return logits.index_select(0, batch.wanted)
         hidden = self.model.forward(batch, self.pool)
         self._last = (step, batch, hidden)
         return self.model.logits(hidden.index_select(0, batch.wanted))
+
+    @torch.inference_mode()
+    def record_graphs(self) -> None:
+        """Record the graphs of all sizes, if there are to be graphs."""
+        if self._graphs is not None:
+            self._graphs.record_all()
+
+    def _compute(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """States and logits of every token: what a graph records."""
+        hidden = self.model.forward(batch, self.pool)
+        return hidden, self.model.logits(hidden)
 
     @property
     def can_guess(self) -> bool:
@@ -162,7 +196,7 @@ class Runner:
             step,
             self.pool,
             expansion_threshold=self.expansion_threshold,
-            by_query=not isinstance(self.model.kernels, CpuKernels),
+            by_query=self._by_query,
         )
 
 
@@ -233,7 +267,9 @@ def _read_weights(
     return load_weights(path, config, dtype=dtype, device=device, progress=report)
 
 
-def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device) -> Tensor:
+def _allocate_pool(
+    model: Model, settings: EngineSettings, device: torch.device, *, graphs: bool
+) -> Tensor:
     """The cache, as large as the settings say or as what is free on the GPU allows.
 
     Raises:
@@ -245,18 +281,18 @@ def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device)
     if settings.cache_gb is not None:
         room = int(settings.cache_gb * 1e9)
     elif device.type == "cuda":
-        room = _free_bytes(model, settings, device)
+        room = _free_bytes(model, settings, device) - graphs * GRAPHS_BYTES
     else:
         room = int(CPU_CACHE_GB * 1e9)
     # More than every sequence at full length is never used.
     longest = -(-model.config.context_length // PAGE_SIZE)
-    num_pages = min(room // page_bytes, settings.max_sequences * longest)
+    num_pages = min(room // page_bytes - graphs, settings.max_sequences * longest)
     if num_pages < 1:
         raise CheckpointError(
             f"{room / 1e9:.3f} GB are left for the cache, but one page takes {page_bytes / 1e9:.3f}"
             " GB. Raise cache_gb or gpu_memory_fraction, or choose a smaller model or dtype."
         )
-    return torch.zeros(layers, num_pages, PAGE_SIZE, width, dtype=dtype, device=device)
+    return torch.zeros(layers, num_pages + graphs, PAGE_SIZE, width, dtype=dtype, device=device)
 
 
 def _free_bytes(model: Model, settings: EngineSettings, device: torch.device) -> int:
