@@ -90,7 +90,7 @@ def mla(queries: int, splits: int | None = None) -> Program:
     )  # fmt: skip
 
 
-def grouped(num_out: int, size: int, *, gated: bool) -> Program:
+def grouped(num_out: int, size: int, tile: int, *, gated: bool) -> Program:
     """One of the two grouped products."""
     return Program(
         experts.grouped_program,
@@ -99,7 +99,7 @@ def grouped(num_out: int, size: int, *, gated: bool) -> Program:
         | numbers("num_assignments", "values_stride"),
         {
             "N": num_out, "K": size, "PER_ROW": 5 if gated else 1, "GATED": gated,
-            "UPCAST": False, "BLOCK_M": experts.BLOCK_M, "BLOCK_N": 64, "BLOCK_K": 64,
+            "UPCAST": False, "BLOCK_M": tile, "BLOCK_N": 64, "BLOCK_K": 64,
         },
         num_stages=4,
     )  # fmt: skip
@@ -167,8 +167,10 @@ PROGRAMS = {
         MOE | {"TOP": 4, "SLOTS": 5, "ROUTED": 64, "BLOCK_H": 8, "BLOCK_K": 256},
         num_stages=4,
     ),
-    "experts of many: gate and up": grouped(1536, 2048, gated=True),
-    "experts of many: down": grouped(2048, 1536, gated=False),
+    "experts of 64: gate and up": grouped(1536, 2048, experts.SMALL_TILE, gated=True),
+    "experts of 64: down": grouped(2048, 1536, experts.SMALL_TILE, gated=False),
+    "experts of 8192: gate and up": grouped(1536, 2048, experts.LARGE_TILE, gated=True),
+    "experts of 8192: down": grouped(2048, 1536, experts.LARGE_TILE, gated=False),
 }
 
 

@@ -17,8 +17,9 @@ from glimt.engine.kernels.gpu.tile import INTERPRETED, dot
 FEW_TOKENS = 16
 """Up to this many tokens go expert by expert; above, tokens of one expert share its weights."""
 
-BLOCK_M = 16
-"""Assignments of one tile of the grouped products: 64 experts leave few to each for long."""
+SMALL_TILE, LARGE_TILE = 16, 64
+"""Assignments of one tile of the grouped products: few while each expert has few, and as many as
+the tensor cores take at once where it has many, because every tile reads the weight again."""
 
 
 @triton.jit
@@ -185,10 +186,11 @@ def experts_of_many(
         chosen = torch.cat((chosen, shared.expand(count, -1)), dim=1)
         shares = torch.cat((shares, shares.new_ones(count, num_shared)), dim=1)
     slots = chosen.shape[1]
-    order, tile_experts = sort_by_expert(chosen.flatten(), total)
+    tile = tile_of(count * slots, total)
+    order, tile_experts = sort_by_expert(chosen.flatten(), total, tile=tile)
     gated = hidden.new_empty(count * slots, width)
     results = hidden.new_empty(count * slots, size)
-    sizes = {"BLOCK_M": BLOCK_M, "BLOCK_N": 64, "BLOCK_K": 64, "num_warps": 4, "num_stages": 4}
+    sizes = {"BLOCK_M": tile, "BLOCK_N": 64, "BLOCK_K": 64, "num_warps": 4, "num_stages": 4}
     grouped_program[(triton.cdiv(width, 64), len(tile_experts))](
         hidden, gate_up, order, tile_experts, gated, count * slots, hidden.stride(0),
         N=width, K=size, PER_ROW=slots, GATED=True, UPCAST=INTERPRETED, **sizes,
@@ -201,27 +203,33 @@ def experts_of_many(
     return weighted.sum(1).to(hidden.dtype)
 
 
-def sort_by_expert(chosen: Tensor, num_experts: int) -> tuple[Tensor, Tensor]:
+def tile_of(num_assignments: int, num_experts: int) -> int:
+    """Assignments of a tile, by how many an expert has on average."""
+    return LARGE_TILE if num_assignments >= 32 * num_experts else SMALL_TILE
+
+
+def sort_by_expert(chosen: Tensor, num_experts: int, *, tile: int) -> tuple[Tensor, Tensor]:
     """Assignments in tiles of one expert each, without a word to the host.
 
     Args:
         chosen: [A], the expert of each assignment.
+        tile: Assignments of a tile.
 
     Returns:
-        [tiles * BLOCK_M] numbers of assignments, A where a tile is not full; and [tiles], each
+        [tiles * tile] numbers of assignments, A where a tile is not full; and [tiles], each
         tile's expert, or -1 for tiles that are not needed. There are as many as could be.
     """
     count = len(chosen)
-    num_tiles = triton.cdiv(count, BLOCK_M) + num_experts
+    num_tiles = triton.cdiv(count, tile) + num_experts
     device = chosen.device
     counts = torch.zeros(num_experts, dtype=torch.int64, device=device)
     counts.scatter_add_(0, chosen, torch.ones_like(chosen))
-    tiles_end = ((counts + BLOCK_M - 1) // BLOCK_M).cumsum(0)
-    tiles_start = tiles_end - (counts + BLOCK_M - 1) // BLOCK_M
+    tiles_end = ((counts + tile - 1) // tile).cumsum(0)
+    tiles_start = tiles_end - (counts + tile - 1) // tile
     sorted_experts, sorted_numbers = chosen.sort(stable=True)
     within = torch.arange(count, device=device) - (counts.cumsum(0) - counts)[sorted_experts]
-    order = torch.full((num_tiles * BLOCK_M,), count, dtype=torch.int64, device=device)
-    order[tiles_start[sorted_experts] * BLOCK_M + within] = sorted_numbers
-    tile = torch.arange(num_tiles, device=device)
-    experts_of = torch.searchsorted(tiles_end, tile, right=True)
+    order = torch.full((num_tiles * tile,), count, dtype=torch.int64, device=device)
+    order[tiles_start[sorted_experts] * tile + within] = sorted_numbers
+    numbers = torch.arange(num_tiles, device=device)
+    experts_of = torch.searchsorted(tiles_end, numbers, right=True)
     return order, torch.where(experts_of < num_experts, experts_of, -1)
