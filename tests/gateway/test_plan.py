@@ -365,3 +365,75 @@ def test_suffixes_are_wishes():
     assert made.strategy == "sorted by price"
     with pytest.raises(UnsupportedParameter):
         plan(Request(model="glm-4.7-flash:online"), places, NoStats(), Policy())
+
+
+SAFE = {"trains": False, "retains": False, "zdr": True, "headquarters": "US", "quantization": "fp8"}
+
+
+@pytest.mark.parametrize(
+    ("options", "flaw"),
+    [
+        ({"zdr": True}, {"zdr": False}),
+        ({"zeroDataRetention": True}, {"zdr": False}),
+        ({"data_collection": "deny"}, {"trains": None}),
+        ({"data_collection": "deny"}, {"retains": None}),
+        ({"data_collection": "deny"}, {"retains": True}),
+        ({"disallowPromptTraining": True}, {"trains": None}),
+        ({"disallowPromptTraining": True}, {"trains": True}),
+        ({"headquarters": ["US"]}, {"headquarters": None}),
+        ({"headquarters": ["us"]}, {"headquarters": "SG"}),
+        ({"headquarters": ["!SG"]}, {"headquarters": None}),
+        ({"headquarters": ["!SG"]}, {"headquarters": "SG"}),
+        ({"quantizations": ["fp8"]}, {"quantization": None}),
+        ({"has": ["quantization:fp8"]}, {"quantization": "fp4"}),
+        ({"has": ["!quantization:fp4"]}, {"quantization": "fp4"}),
+        ({"has": ["tool-use"]}, {"capabilities": ()}),
+        ({"max_price": {"prompt": "0.1"}}, {"prices": None}),
+        ({"max_price": {"completion": 0.4}}, {"prices": Prices(output=Decimal("0.41"))}),
+        ({"max_price": {"request": 0}}, {"prices": Prices(request=Decimal("0.001"))}),
+        (
+            {"enforce_distillable_text": True},
+            {"model": msgspec.structs.replace(FLASH, license=None)},
+        ),
+    ],
+)
+def test_each_filter_removes_the_flawed_and_nobody_else(options, flaw):
+    """One flaw, one filter: who has it is removed by that wish, its faultless neighbour stays."""
+    good = candidate("zai", **SAFE)
+    made = plan(
+        asked(routing=Routing(options=options)),
+        [good, candidate("novita", **{**SAFE, **flaw})],
+        NoStats(),
+        Policy(),
+    )
+    assert ids(made) == [good.id]
+    [gone] = made.removed
+    assert gone.field.startswith("routing.options.")
+    assert gone.field.split(".")[2] in options
+
+
+def test_required_parameters_are_all_known():
+    """`require_parameters` leaves out who does not know one, and who does not say."""
+    places = [
+        candidate("zai", parameters=("temperature", "seed")),
+        candidate("novita", parameters=("temperature",)),
+        candidate("rack"),
+    ]
+    request = asked(
+        sampling=Sampling(temperature=0.5, seed=1),
+        routing=Routing(options={"require_parameters": True}),
+    )
+    assert ids(plan(request, places, NoStats(), Policy())) == ["zai/glm-4.7-flash"]
+
+
+def test_preferences_of_speed_move_and_do_not_remove():
+    """Met comes before unknown, and unknown before missed."""
+    fast, slow = (
+        Summary(num_ok=1, throughput=Percentiles(p50=p50, p75=p50, p90=p90, p99=p90))
+        for p50, p90 in ((80, 50), (80, 10))
+    )
+    seen = Seen({"zai/glm-4.7-flash": slow, "rack/glm-4.7-flash": fast})
+    places = [candidate("zai", prices=Prices()), candidate("novita"), candidate("rack")]
+    wish = {"preferred_min_throughput": {"p50": 60, "p90": 40}}
+    made = plan(asked(routing=Routing(options=wish)), places, seen, Policy())
+    assert [name.partition("/")[0] for name in ids(made)] == ["rack", "novita", "zai"]

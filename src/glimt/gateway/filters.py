@@ -124,7 +124,8 @@ def _form(
     form = candidate.deployment.quantization or "unknown"
     if wishes.quantizations and form not in wishes.quantizations:
         return Objection(f"its weights are {form}", wishes.field("quantizations"))
-    if form in wishes.not_quantizations:
+    wanted = wishes.has_quantizations
+    if (wanted and form not in wanted) or form in wishes.not_quantizations:
         return Objection(f"its weights are {form}", wishes.field("has"))
     for capability, word in wishes.capabilities:
         if capability not in candidate.capabilities:

@@ -132,6 +132,7 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     zdr: bool = False
     distillable: bool = False
     quantizations: frozenset[str] = frozenset()
+    has_quantizations: frozenset[str] = frozenset()
     not_quantizations: frozenset[str] = frozenset()
     sort: Sort = ""
     joint: bool = False
@@ -167,7 +168,7 @@ def preferences_of(request: Request) -> Preferences:
     options, warnings = _options(routing)
     _refuse_variant(request.model, variant)
     sort, joint, fields = _sort(options, variant)
-    quantizations, not_quantizations, capabilities = _has(options)
+    has_quantizations, not_quantizations, capabilities = _has(options)
     countries, not_countries = _headquarters(options.headquarters)
     if options.zero_data_retention:
         fields["zdr"] = f"{OPTIONS}.zeroDataRetention"
@@ -183,7 +184,8 @@ def preferences_of(request: Request) -> Preferences:
         no_training=options.disallow_prompt_training or options.data_collection == "deny",
         zdr=options.zdr or options.zero_data_retention,
         distillable=options.enforce_distillable_text,
-        quantizations=quantizations,
+        quantizations=frozenset(options.quantizations),
+        has_quantizations=has_quantizations,
         not_quantizations=not_quantizations,
         sort=sort,
         joint=joint,
@@ -252,7 +254,7 @@ def _sort(options: _Options, variant: str) -> tuple[Sort, bool, dict[str, str]]:
 def _has(
     options: _Options,
 ) -> tuple[frozenset[str], frozenset[str], tuple[tuple[str, str], ...]]:
-    wanted, unwanted = list(options.quantizations), list[str]()
+    wanted, unwanted = list[str](), list[str]()
     capabilities: list[tuple[str, str]] = []
     for word in options.has:
         negated, _, form = word.partition("quantization:")
@@ -266,7 +268,7 @@ def _has(
                 "quantization:FORMAT and !quantization:FORMAT.",
                 param=f"{OPTIONS}.has",
             )
-    for form in (*wanted, *unwanted):
+    for form in (*options.quantizations, *wanted, *unwanted):
         if form not in QUANTIZATIONS:
             name = "quantizations" if form in options.quantizations else "has"
             raise InvalidRequest(
