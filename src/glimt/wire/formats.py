@@ -46,7 +46,7 @@ class Format(NamedTuple):
     reader: Callable[[], AnswerReader]
 
 
-FORMATS: Final = (
+FORMATS: Final[tuple[Format, ...]] = (
     Format(
         "chat_completions",
         "Chat completions",
