@@ -30,6 +30,10 @@ from glimt.wire.chat_completions import asking as chat
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.chat_completions.reading import ChunkDecoder
 from glimt.wire.codec import Codec
+from glimt.wire.messages import asking as messages
+from glimt.wire.messages.codec import MessagesCodec
+from glimt.wire.messages.reading import MessageDecoder
+from glimt.wire.sse import EventDecoder
 
 REQUEST_TARGET_MS = 0.5
 CHUNK_TARGET_US = 10.0
@@ -57,6 +61,12 @@ FORMATS = (
         lambda request: ai_sdk.encode_request(request, V4),
         lambda headers: AiSdkCodec(V4, headers),
         lambda: PartDecoder(provider="p", model="m"),
+    ),
+    Format(
+        "messages",
+        lambda request: ({}, messages.encode_request(request)),
+        lambda headers: MessagesCodec(headers, signatures=None),
+        lambda: MessageDecoder(provider="p", model="m"),
     ),
 )
 
@@ -107,10 +117,10 @@ def measure(found: Format, request: Request, rounds: int) -> dict[str, tuple[flo
     started = Started(id="glimt-1", model="m", created=5, provider="p")
     opened = encoder.encode(started)
     first, chunk = encoder.encode(delta), encoder.encode(delta)
-    for data in (opened + first).decode().split("\n\n"):
-        if data:
-            reader.feed(data.removeprefix("data: "))
-    text = chunk.decode().strip().removeprefix("data: ")
+    for event in EventDecoder().feed(opened + first):
+        reader.feed(event.data)
+    [event] = EventDecoder().feed(chunk)
+    text = event.data
     return {
         "request read": cost_us(lambda: found.codec(headers).decode(body), rounds),
         "request written": cost_us(lambda: found.ask(request), rounds),

@@ -142,6 +142,14 @@ def test_indices_are_the_clients():
     ]
 
 
+def test_indices_of_tools_are_the_clients():
+    """Tools that are left out do not shift the names of the others."""
+    web = {"type": "web_search_20250305", "name": "web_search"}
+    call = decode(tools=[web, TOOL])
+    assert call.request.tools == (Tool(name="f", parameters={"type": "object"}),)
+    assert client_name("tools[0].parameters", call.names) == "tools[1].parameters"
+
+
 @pytest.mark.parametrize("system", ["", [], None])
 def test_no_system_prompt(system: object):
     """An empty one is none."""

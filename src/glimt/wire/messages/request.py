@@ -85,7 +85,7 @@ def _decode(
             "max_tokens is missing; it limits the answer, thought included.", param="max_tokens"
         )
     messages = reader.read(system, raw_messages)
-    tools = read_tools(fields, warnings)
+    tools = read_tools(fields, names, warnings)
     choice, parallel = read_tool_choice(fields, tools, warnings)
     thinking, response_format = read_output(fields, names, warnings)
     metadata = fields.take("metadata", dict[str, str | None]) or {}
