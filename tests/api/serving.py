@@ -21,6 +21,7 @@ from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
+from glimt.gateway.thoughts import ThoughtKey
 
 
 @dataclass
@@ -71,6 +72,7 @@ def services(
         clock=clock,
         metrics=metrics,
         settings=settings or HttpSettings(),
+        thoughts=ThoughtKey(lambda: b"a secret of tests, and of 32 bytes"),
         api_keys=api_keys,
     )
     return built, readiness

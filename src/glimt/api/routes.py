@@ -5,7 +5,14 @@ Beside each endpoint stands the description of what it does; the API's document 
 
 from glimt.api import documents, health, models
 from glimt.api.described import Described
-from glimt.api.dialects import DialectEndpoint, chat_completions, language_model
+from glimt.api.dialects import (
+    MESSAGES_PATH,
+    CountTokensEndpoint,
+    DialectEndpoint,
+    anthropic,
+    chat_completions,
+    language_model,
+)
 from glimt.api.edge import Edge
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.services import Services
@@ -15,6 +22,7 @@ from glimt.wire.chat_completions import description as chat
 from glimt.wire.completions.codec import CompletionsCodec
 from glimt.wire.completions.description import COMPLETIONS
 from glimt.wire.dialect import DIALECTS
+from glimt.wire.messages import description as messages
 
 
 def create_app(services: Services) -> Edge:
@@ -28,6 +36,7 @@ def create_routes(services: Services) -> list[Described]:
     routes = [
         *_chat_completions(services),
         Described("/v1/completions", completions, COMPLETIONS, method="POST"),
+        *_messages(services),
         *_ai_sdk(services),
         *_models(services),
         Described("/v1/tcp_warming", models.WarmingEndpoint(), models.WARMING),
@@ -49,6 +58,15 @@ def _chat_completions(services: Services) -> list[Described]:
             method="POST",
         )
         for prefix, dialect in DIALECTS.items()
+    ]
+
+
+def _messages(services: Services) -> list[Described]:
+    answering = DialectEndpoint(anthropic(services), services)
+    counting = CountTokensEndpoint(services)
+    return [
+        Described(MESSAGES_PATH, answering, messages.MESSAGES, method="POST"),
+        Described(f"{MESSAGES_PATH}/count_tokens", counting, messages.COUNT_TOKENS, method="POST"),
     ]
 
 

@@ -8,6 +8,7 @@ from glimt.core.clock import Clock
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness
+from glimt.gateway.thoughts import ThoughtKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,7 @@ class Services:
 
     Attributes:
         api_keys: Who may ask; empty lets everybody in.
+        thoughts: Signs thoughts, and tells ours when they come back.
         metrics: Makes the text for `/metrics`.
         access_log: Whether each request is logged.
     """
@@ -25,6 +27,7 @@ class Services:
     meter: Meter
     clock: Clock
     settings: HttpSettings
+    thoughts: ThoughtKey
     metrics: Callable[[], Awaitable[bytes]]
     api_keys: tuple[str, ...] = ()
     access_log: bool = True

@@ -11,12 +11,14 @@ from glimt.app.config import Config
 from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
+from glimt.app.secret import thought_secret
 from glimt.app.shared import Share, SharedModel
 from glimt.core.clock import SystemClock
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.registry import Registry
+from glimt.gateway.thoughts import ThoughtKey
 
 
 class House:
@@ -48,6 +50,7 @@ class House:
                 meter=self.meter,
                 clock=clock,
                 settings=config.http,
+                thoughts=ThoughtKey(lambda: thought_secret(config.home)),
                 metrics=self._metrics,
                 api_keys=config.api_keys,
                 access_log=config.log.access,

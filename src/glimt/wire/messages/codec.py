@@ -36,6 +36,10 @@ class MessagesCodec:
         """Read a body of `count_tokens`; an answer's length need not be given."""
         return decode_count(body, headers=self._headers, signatures=self._signatures)
 
+    def encode_count(self, num_tokens: int) -> bytes:
+        """The answer to `count_tokens`: so many tokens has the prompt."""
+        return json_object(TokenCount(num_tokens))
+
     def stream(self, call: Call) -> StreamEncoder:
         return MessageEncoder(call, self._signatures)
 
@@ -44,8 +48,3 @@ class MessagesCodec:
 
     def error(self, error: GlimtError, call: Call | None) -> ErrorBody:
         return error_body(error, call, self._headers.get(REQUEST_ID))
-
-
-def encode_count(count: int) -> bytes:
-    """The answer to `count_tokens`: so many tokens have the prompt."""
-    return json_object(TokenCount(count))

@@ -26,7 +26,6 @@ from glimt.core.events import (
 from glimt.core.ids import new_id
 from glimt.core.usage import Usage
 from glimt.wire.messages.errors import stream_error
-from glimt.wire.messages.types import RAW_NOTHING
 from glimt.wire.openai_types import Extension
 
 _REASONS: Final[dict[str, FinishReason]] = {
@@ -67,7 +66,7 @@ class _Block(msgspec.Struct):
     thinking: str = ""
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw = RAW_NOTHING
+    input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _Delta(msgspec.Struct):

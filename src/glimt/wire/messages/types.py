@@ -11,8 +11,6 @@ import msgspec
 
 from glimt.wire.openai_types import Extension
 
-RAW_NOTHING = msgspec.Raw(b"")
-
 
 class Source(msgspec.Struct, forbid_unknown_fields=True):
     """Where an image or a document comes from.
@@ -55,7 +53,7 @@ class Block(msgspec.Struct, forbid_unknown_fields=True):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw = RAW_NOTHING
+    input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     tool_use_id: str | None = None
     tool_name: str | None = None
     content: "str | list[Block] | None" = None
