@@ -20,7 +20,7 @@ from glimt.core.parts import (
 from glimt.core.request import JsonSchemaFormat, Thinking, Tool, ToolChoice
 from glimt.wire.codec import Call, client_name
 from glimt.wire.messages.codec import MessagesCodec
-from glimt.wire.messages.description import MessagesBody
+from glimt.wire.messages.description import MessagesBody, PromptBody
 
 HELLO = [{"role": "user", "content": "hi"}]
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
@@ -466,7 +466,6 @@ def test_the_description_is_the_reader():
         "output_format": {"type": "json_schema", "schema": {}},
         "context_management": {"edits": []},
         "cache_control": {"type": "ephemeral"},
-        "mcp_servers": [],
         "metadata": {"user_id": "u"},
         "stop_sequences": ["x"],
         "service_tier": "auto",
@@ -479,5 +478,5 @@ def test_the_description_is_the_reader():
     given = {name: values.get(name, numbers.get(name, "x")) for name in fields}
     call = decode(**{**given, "messages": HELLO})
     assert call.request.extensions == {}
-    documented = re.findall(r"^        ?(\w+): ", MessagesBody.__doc__ or "", re.MULTILINE)
+    documented = re.findall(r"^        ?(\w+): ", PromptBody.__doc__ or "", re.MULTILINE)
     assert set(documented) == set(fields)
