@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from starlette.types import Receive, Scope, Send
 
 from glimt.api.endpoint import AnswerEndpoint
+from glimt.api.responses import ResponsesAnswer
 from glimt.api.services import Services
 from glimt.core.errors import GlimtError
 from glimt.wire.ai_sdk import errors as ai_sdk
@@ -18,6 +19,7 @@ from glimt.wire.chat_completions import errors as chat
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.codec import Codec, ErrorBody
 from glimt.wire.dialect import dialect_of
+from glimt.wire.responses.codec import ResponsesCodec
 
 TextHeaders: TypeAlias = Mapping[str, str]
 """Request headers by their lower-case names; the first of each counts."""
@@ -37,6 +39,17 @@ class DialectEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         codec = self._choose(scope["path"], text_headers(scope))
         await AnswerEndpoint(codec, self._services)(scope, receive, send)
+
+
+class ResponsesEndpoint:
+    """`/v1/responses`: an ASGI application that answers in the Responses format."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        codec = ResponsesCodec(text_headers(scope))
+        await ResponsesAnswer(codec, self._services)(scope, receive, send)
 
 
 def chat_completions(path: str, headers: TextHeaders) -> Codec:

@@ -2,11 +2,12 @@
 
 from starlette.routing import Route
 
-from glimt.api.dialects import DialectEndpoint, chat_completions, language_model
+from glimt.api.dialects import DialectEndpoint, ResponsesEndpoint, chat_completions, language_model
 from glimt.api.edge import Edge
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.health import HealthEndpoint, LandingEndpoint, MetricsEndpoint, ReadyEndpoint
 from glimt.api.models import ConfigEndpoint, EndpointsEndpoint, ModelsEndpoint, WarmingEndpoint
+from glimt.api.responses import CancelEndpoint, InputItemsEndpoint, ResponseEndpoint
 from glimt.api.services import Services
 from glimt.wire.ai_sdk.generation import GENERATIONS
 from glimt.wire.completions.codec import CompletionsCodec
@@ -18,6 +19,7 @@ def create_app(services: Services) -> Edge:
     routes = [
         *_chat_completions(services),
         Route("/v1/completions", AnswerEndpoint(CompletionsCodec(), services), methods=["POST"]),
+        *_responses(services),
         *_ai_sdk(services),
         *_models(services),
         Route("/v1/tcp_warming", WarmingEndpoint(), methods=["GET"]),
@@ -38,6 +40,16 @@ def _chat_completions(services: Services) -> list[Route]:
             methods=["POST"],
         )
         for prefix in DIALECTS
+    ]
+
+
+def _responses(services: Services) -> list[Route]:
+    one = "/v1/responses/{response_id}"
+    return [
+        Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"]),
+        Route(one, ResponseEndpoint(services), methods=["GET", "DELETE"]),
+        Route(f"{one}/cancel", CancelEndpoint(services), methods=["POST"]),
+        Route(f"{one}/input_items", InputItemsEndpoint(services), methods=["GET"]),
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from glimt.api.settings import HttpSettings
 from glimt.core.clock import Clock
+from glimt.data.responses import ResponseStore
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness
@@ -18,6 +19,7 @@ class Services:
         api_keys: Who may ask; empty lets everybody in.
         metrics: Makes the text for `/metrics`.
         access_log: Whether each request is logged.
+        responses: Where responses are kept; None keeps none.
     """
 
     gateway: Gateway
@@ -28,3 +30,4 @@ class Services:
     metrics: Callable[[], Awaitable[bytes]]
     api_keys: tuple[str, ...] = ()
     access_log: bool = True
+    responses: ResponseStore | None = None

@@ -1,6 +1,6 @@
 """From a configuration to a running house: every object is made and joined here, nowhere else."""
 
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -12,11 +12,16 @@ from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
 from glimt.app.shared import Share, SharedModel
-from glimt.core.clock import SystemClock
+from glimt.core.clock import Clock, SystemClock
+from glimt.data.database import Database
+from glimt.data.responses import ResponseStore
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.registry import Registry
+
+DATABASE: Final = "glimt.db"
+"""The file in the home folder, where no other database is named."""
 
 
 class House:
@@ -27,6 +32,7 @@ class House:
         model: The model on this machine.
         meter: What this process counted.
         peers: The other processes of this server, where there are some.
+        database: What outlives the process; opened when it is first needed.
     """
 
     def __init__(self, config: Config, *, share: Share | None = None) -> None:
@@ -41,6 +47,7 @@ class House:
             self.model = SharedModel(share, registry, config.engine)
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
+        self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
         self.app: Edge = create_app(
             Services(
                 gateway=Gateway(registry, self.model, self.meter, clock=clock),
@@ -51,6 +58,7 @@ class House:
                 metrics=self._metrics,
                 api_keys=config.api_keys,
                 access_log=config.log.access,
+                responses=self._responses(config, clock),
             )
         )
 
@@ -76,6 +84,11 @@ class House:
     async def close(self) -> None:
         """End everything; the last step."""
         await self.model.close()
+        await self.database.close()
+
+    def _responses(self, config: Config, clock: Clock) -> ResponseStore | None:
+        days = config.data.responses_days
+        return ResponseStore(self.database, clock, days=days) if days else None
 
     async def _metrics(self) -> bytes:
         await self.model.refresh_stats()

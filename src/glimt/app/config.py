@@ -16,10 +16,12 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from glimt.api.settings import HttpSettings
+from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
 
 DEFAULT_PORT: Final = 4747
 FILE_NAME: Final = "config.toml"
+MAX_DAYS: Final = 36_500
 
 _SHORTCUTS: Final = {"GLIMT_HOST": "host", "GLIMT_PORT": "port"}
 _PREFIX: Final = "GLIMT__"
@@ -62,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_s: float = 30.0
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
+    data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
     home: Path = Path()
 
@@ -180,6 +183,8 @@ def _check(config: Config) -> None:
         raise ConfigError("processes: at least one has to take requests.")
     if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
+    if not 0 <= config.data.responses_days <= MAX_DAYS:
+        raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):
