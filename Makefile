@@ -3,6 +3,7 @@
 #
 #   make serve    install what serving needs and start the server     GLIMT_HOST, GLIMT_PORT, GLIMT_HOME
 #   make test     the tests                                           ARGS="tests/cli -k help"
+#   make test-js  the tests that drive clients from npm
 #   make check    formatting, lint, types, layers, generated docs
 #   make bench    measure a server                                    ARGS="--url http://…"
 #   make docs     write docs/reference anew; `make docs-check` only compares
@@ -14,7 +15,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench docs docs-check clean
+.PHONY: help serve test test-js check format bench docs docs-check clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +30,10 @@ serve: $(VENV)/.engine
 
 test: $(VENV)/.dev
 	@$(BIN)/python -m pytest $(ARGS)
+
+# Asked for by name, they have to run: what `make test` leaves out, and skips without packages.
+test-js: tests/js/node_modules/.done
+	@$(BIN)/python -m pytest tests/js -m js $(ARGS)
 
 # All of them run, so that one round shows everything there is to put right.
 check: $(VENV)/.dev
@@ -54,10 +59,13 @@ docs: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/js/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.engine: pyproject.toml constraints.txt scripts/set_up
 	@scripts/set_up engine
 
 $(VENV)/.dev: pyproject.toml constraints.txt scripts/set_up
 	@scripts/set_up dev
+
+tests/js/node_modules/.done: tests/js/package.json scripts/set_up_js | $(VENV)/.dev
+	@scripts/set_up_js

@@ -113,6 +113,17 @@ FEATURES = [
         [{"a": 1}],
         [{"A": 1}],
     ),
+    Feature(
+        "object names",
+        # zod's record: every name is a string, so this says nothing.
+        {
+            "type": "object",
+            "propertyNames": {"type": "string"},
+            "additionalProperties": {"type": "integer"},
+        },
+        [{}, {"A b": 1}],
+        [{"a": "1"}],
+    ),
     Feature("array", {"type": "array"}, [[], [1, "a"]], [{}, "a"]),
     Feature(
         "array", {"type": "array", "items": {"type": "integer"}}, [[], [1]], [["1"], [1, None]]

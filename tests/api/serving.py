@@ -23,6 +23,7 @@ from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
+from glimt.gateway.thoughts import ThoughtKey
 
 
 @dataclass
@@ -75,6 +76,7 @@ def services(
         clock=clock,
         metrics=metrics,
         settings=settings or HttpSettings(),
+        thoughts=ThoughtKey(lambda: b"a secret of tests, and of 32 bytes"),
         api_keys=api_keys,
         responses=None if database is None else ResponseStore(database, clock, days=days),
     )

@@ -13,6 +13,7 @@ import torch
 from llguidance import LLParserLimits
 
 from glimt.core.request import JsonSchemaFormat, Request, Tool, ToolChoice
+from glimt.engine import constraints
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.constraints import Constraints
 from glimt.engine.core import EngineCore
@@ -171,10 +172,20 @@ def test_what_a_grammar_says_is_what_comes(
 
 @pytest.mark.parametrize("guesser", ["none", "right", "wrong", "anything"])
 @pytest.mark.parametrize("num_pages", [64, 9])
+@pytest.mark.parametrize("slow_s", [0.0, 60.0], ids=["beside", "in turn"])
 def test_a_bound_answer_is_the_same_alone_in_a_crowd_and_with_guesses(
-    vocabulary: Vocabulary, stops: tuple[int, ...], guesser: str, num_pages: int
+    vocabulary: Vocabulary,
+    stops: tuple[int, ...],
+    guesser: str,
+    num_pages: int,
+    slow_s: float,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    """Greedy and seeded; grammars follow a sequence through preemption and rejected drafts."""
+    """Greedy and seeded; grammars follow a sequence through preemption and rejected drafts.
+
+    And whether masks are filled in a thread, or by the one that needs them.
+    """
+    monkeypatch.setattr(constraints, "SLOW_S", slow_s)
     requests = [
         msgspec.structs.replace(request, prompt=[*range(50, 110), request.id])
         for request in mixed_requests(stops)

@@ -607,3 +607,24 @@ async def test_a_full_queue_refuses_before_the_prompt_is_made(make: Make):
         await answer(provider)
     assert caught.value.retry_after_s == 7.0
     assert engine.submitted == []
+
+
+@pytest.mark.parametrize("fields", [{}, {"tools": (TOOL,)}, {"prompt": "a b", "messages": ()}])
+async def test_tokens_are_counted_as_an_answer_has_them(make: Make, fields: dict[str, Any]):
+    """Template, tools and raw prompts."""
+    provider, _ = make("yes<|user|>")
+    counted = await provider.count_tokens(Request(**{"model": "m", "messages": HI, **fields}))
+    assert counted == (await answer(provider, **fields)).usage.prompt_tokens
+
+
+async def test_more_tokens_than_fit_are_counted_too(make: Make):
+    """Who asks wants to know how many are too many; what is no text is refused."""
+    provider, engine = make()
+    assert engine.info is not None
+    messages = (Message(role="user", parts=(TextPart("word " * engine.info.context_length),)),)
+    request = Request(model="m", messages=messages)
+    assert await provider.count_tokens(request) > engine.info.context_length
+    with pytest.raises(UnsupportedParameter, match="image"):
+        await provider.count_tokens(
+            Request(model="m", messages=(Message(role="user", parts=(ImagePart(url="data:,"),)),))
+        )

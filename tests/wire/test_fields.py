@@ -31,3 +31,7 @@ def test_messages_are_translated():
     assert client_message(error, {}) == "min_tokens must be from 0 to 5, not 6"
     assert client_message(InvalidRequest("no", param="a"), {"a": "b"}) == "no"
     assert client_message(InvalidRequest("no"), names) == "no"
+    error = InvalidRequest("messages[0] holds an image", param="messages[0].content")
+    assert client_message(error, {"messages": "prompt"}) == "prompt[0] holds an image"
+    error = InvalidRequest("messages are many", param="messages_of_yours")
+    assert client_message(error, {"messages": "prompt"}) == "messages are many"

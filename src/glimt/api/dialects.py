@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from starlette.types import Receive, Scope, Send
 
 from glimt.api.endpoint import AnswerEndpoint
-from glimt.api.responses import ResponsesAnswer
+from glimt.api.responses import InputTokens, ResponsesAnswer
 from glimt.api.services import Services
 from glimt.core.errors import GlimtError
 from glimt.wire.ai_sdk import errors as ai_sdk
@@ -48,8 +48,16 @@ class ResponsesEndpoint:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        codec = ResponsesCodec(text_headers(scope))
+        codec = ResponsesCodec(text_headers(scope), self._services.thoughts)
         await ResponsesAnswer(codec, self._services)(scope, receive, send)
+
+
+class InputTokensEndpoint(ResponsesEndpoint):
+    """`/v1/responses/input_tokens`: how long the prompt of a request would be."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        codec = ResponsesCodec(text_headers(scope), self._services.thoughts)
+        await InputTokens(codec, self._services)(scope, receive, send)
 
 
 def chat_completions(path: str, headers: TextHeaders) -> Codec:

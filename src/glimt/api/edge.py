@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from glimt.api.auth import TENANT, KeyRing
+from glimt.api.described import Described
 from glimt.api.dialects import refusal
 from glimt.api.endpoint import INTERNAL, error_headers
 from glimt.api.http import Headers, header, send_document
@@ -41,11 +42,12 @@ UNMATCHED: Final = "unmatched"
 class Edge:
     """The application as the server runs it."""
 
-    def __init__(self, routes: list[Route], services: Services) -> None:
+    def __init__(self, routes: list[Described], services: Services) -> None:
         self._router = Router(routes=routes, redirect_slashes=False, default=_not_found)
         self._routes = {id(route.endpoint): route.path for route in routes}
         self._services = services
-        self._keys = KeyRing(services.api_keys)
+        self._open = [route.path_regex for route in routes if route.operation.is_open]
+        self._keys = KeyRing(services.api_keys, self._is_open)
         self._logger: Any = structlog.get_logger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +72,9 @@ class Edge:
                 await exchange.refuse(InternalError(INTERNAL))
             finally:
                 self._count(scope, exchange)
+
+    def _is_open(self, path: str) -> bool:
+        return any(pattern.match(path) for pattern in self._open)
 
     def _count(self, scope: Scope, exchange: "_Exchange") -> None:
         route = self._routes.get(id(scope.get("endpoint")), UNMATCHED)

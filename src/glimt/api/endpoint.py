@@ -35,7 +35,8 @@ INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 class AnswerEndpoint:
     """An ASGI application that answers in one wire format.
 
-    A format that needs more than its codec overrides `prepare`, `document` and `encoded`.
+    A format that needs more than its codec overrides `prepare`, `respond`, `document` and
+    `encoded`.
     """
 
     def __init__(self, codec: Codec, services: Services) -> None:
@@ -48,10 +49,7 @@ class AnswerEndpoint:
             body = await read_body(scope, receive, self._services.settings.max_body_bytes)
             since_s = self._services.clock.monotonic()
             call = await self.prepare(self._decode(scope, body), scope)
-            if call.stream:
-                await self._stream(call, receive, send, since_s=since_s)
-            else:
-                await self._unary(call, receive, send, since_s=since_s)
+            await self.respond(call, receive, send, since_s=since_s)
         except ClientGone:
             return
         except GlimtError as error:
@@ -79,6 +77,11 @@ class AnswerEndpoint:
             for request in call.requests
         )
         return msgspec.structs.replace(call, requests=requests)
+
+    async def respond(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        """What is done with a call: it is answered, at once or as a stream."""
+        answering = self._stream if call.stream else self._unary
+        await answering(call, receive, send, since_s=since_s)
 
     async def _unary(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
         answer = await until_gone(receive, self._collect(call, since_s))

@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 from glimt.api.http import TEXT, header, send_document
 from glimt.api.services import Services
 from glimt.gateway.readiness import RETRY_AFTER_S, Report
+from glimt.wire.chat_completions.description import ERRORS
+from glimt.wire.operation import Operation
 
 _METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
 _ALIVE: Final = b'{"status":"ok"}'
@@ -31,6 +33,8 @@ Any OpenAI client works with the base URL {address}/v1
   GET  /v1/models            what can be asked
   POST /v1/chat/completions  conversations
   POST /v1/completions       raw prompts
+  GET  /docs                 every route and field, and the guides
+  GET  /openapi.json         the same for programs, /llms.txt for language models
   GET  /health /ready        for whoever watches
   GET  /metrics              for Prometheus
 """
@@ -46,6 +50,12 @@ class ReadyDocument(msgspec.Struct, omit_defaults=True):
     percent: int | None = None
     done_bytes: int = 0
     total_bytes: int = 0
+
+
+class HealthDocument(msgspec.Struct):
+    """The body of `/health`."""
+
+    status: str
 
 
 class HealthEndpoint:
@@ -109,3 +119,36 @@ class LandingEndpoint:
             model=report.model,
         )
         await send_document(send, 200, text.encode(), content_type=TEXT)
+
+
+_GROUP: Final = "Server"
+HEALTH: Final = Operation(
+    group=_GROUP,
+    summary="Whether the process lives",
+    description="Asks nothing of the engine: a process that answers must not be restarted.",
+    answer=HealthDocument,
+    error=ERRORS,
+    is_open=True,
+)
+READY: Final = Operation(
+    group=_GROUP,
+    summary="Whether requests are answered",
+    description="Before and after, 503 with the progress.",
+    answer=ReadyDocument,
+    error=ERRORS,
+    unready=True,
+    is_open=True,
+)
+METRICS: Final = Operation(
+    group=_GROUP,
+    summary="Numbers for Prometheus",
+    media_type="text/plain",
+    error=ERRORS,
+)
+LANDING: Final = Operation(
+    group=_GROUP,
+    summary="A first question to try",
+    media_type="text/plain",
+    error=ERRORS,
+    is_open=True,
+)

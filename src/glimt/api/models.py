@@ -4,21 +4,73 @@ Which shape: Anthropic's where its version header came, else a row that all the 
 (`catalogue`). Any spelling of a name finds the model that answers to it.
 """
 
-from typing import Any
+from typing import Annotated, Final
 from urllib.parse import parse_qs
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from glimt.api.catalogue import anthropic_row, config_row, endpoints, row
+from glimt.api.catalogue import (
+    AnthropicRow,
+    ConfigRow,
+    EndpointsRow,
+    ModelRow,
+    anthropic_row,
+    config_row,
+    endpoints,
+    row,
+)
 from glimt.api.http import header, send_document
 from glimt.api.services import Services
 from glimt.core.errors import InvalidRequest
 from glimt.core.provider import ModelInfo
+from glimt.wire.ai_sdk.errors import ErrorDocument
 from glimt.wire.ai_sdk.generation import Generation
+from glimt.wire.chat_completions.description import ERRORS
+from glimt.wire.operation import LOOK_UP, Operation, Parameter
 
-ANTHROPIC_HEADER = b"anthropic-version"
-MAX_PAGE = 1000
+ANTHROPIC_HEADER: Final = b"anthropic-version"
+MAX_PAGE: Final = 1000
+
+
+class ModelList(msgspec.Struct, kw_only=True):
+    """Every model."""
+
+    object: str = "list"
+    data: list[ModelRow]
+    total_count: int
+    links: dict[str, str | None]
+
+
+class OneModel(msgspec.Struct):
+    """One of them, as OpenRouter wraps it."""
+
+    data: ModelRow
+
+
+class AnthropicPage(msgspec.Struct):
+    """A page of Anthropic's list."""
+
+    data: list[AnthropicRow]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class EndpointList(msgspec.Struct):
+    """Where a model runs."""
+
+    data: EndpointsRow
+
+
+class ConfigList(msgspec.Struct):
+    """The AI SDK's list."""
+
+    models: list[ConfigRow]
+
+
+class Warmed(msgspec.Struct):
+    """Nothing to say."""
 
 
 class ModelsEndpoint:
@@ -31,23 +83,20 @@ class ModelsEndpoint:
         gateway = self._services.gateway
         wanted: str | None = scope["path_params"].get("model_id")
         is_anthropic = header(scope, ANTHROPIC_HEADER) is not None
-        document: Any
+        document: msgspec.Struct
         if wanted is not None:
             model = gateway.model(wanted)
-            document = anthropic_row(model) if is_anthropic else row(model)
-            if scope["path"].startswith("/api/"):
-                document = {"data": document}
+            if is_anthropic:
+                document = anthropic_row(model)
+            elif scope["path"].startswith("/api/"):
+                document = OneModel(row(model))
+            else:
+                document = row(model)
         elif is_anthropic:
             document = _page(gateway.models(), scope)
         else:
-            models = gateway.models()
-            rows = [row(model) for model in models]
-            document = {
-                "object": "list",
-                "data": rows,
-                "total_count": len(rows),
-                "links": {"next": None},
-            }
+            rows = [row(model) for model in gateway.models()]
+            document = ModelList(data=rows, total_count=len(rows), links={"next": None})
         await send_document(send, 200, msgspec.json.encode(document))
 
 
@@ -60,7 +109,7 @@ class EndpointsEndpoint:
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         wanted: str = scope["path_params"]["model_id"]
         model = self._services.gateway.model(wanted)
-        document = {"data": endpoints(model, self._services.gateway.provider_of(wanted))}
+        document = EndpointList(endpoints(model, self._services.gateway.provider_of(wanted)))
         await send_document(send, 200, msgspec.json.encode(document))
 
 
@@ -77,7 +126,7 @@ class ConfigEndpoint:
             config_row(model, gateway.provider_of(model.id), self._generation)
             for model in gateway.models()
         ]
-        await send_document(send, 200, msgspec.json.encode({"models": rows}))
+        await send_document(send, 200, msgspec.json.encode(ConfigList(rows)))
 
 
 class WarmingEndpoint:
@@ -87,23 +136,23 @@ class WarmingEndpoint:
         await send_document(send, 200, b"{}")
 
 
-def _page(models: tuple[ModelInfo, ...], scope: Scope) -> dict[str, Any]:
+def _page(models: tuple[ModelInfo, ...], scope: Scope) -> AnthropicPage:
     """Anthropic's page: after one id or before another, and no longer than asked for."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     rows = [anthropic_row(model) for model in models]
-    ids = [found["id"] for found in rows]
+    ids = [found.id for found in rows]
     if (after := _known(query, "after_id", ids)) is not None:
         rows = rows[ids.index(after) + 1 :]
     elif (before := _known(query, "before_id", ids)) is not None:
         rows = rows[: ids.index(before)]
     limit = _limit(query)
     page = rows[:limit]
-    return {
-        "data": page,
-        "has_more": len(rows) > limit,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-    }
+    return AnthropicPage(
+        data=page,
+        has_more=len(rows) > limit,
+        first_id=page[0].id if page else None,
+        last_id=page[-1].id if page else None,
+    )
 
 
 def _known(query: dict[str, list[str]], name: str, ids: list[str]) -> str | None:
@@ -118,3 +167,67 @@ def _limit(query: dict[str, list[str]]) -> int:
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= MAX_PAGE):
         raise InvalidRequest(f"limit must be between 1 and {MAX_PAGE}.", param="limit")
     return int(given)
+
+
+_GROUP: Final = "Models"
+_NAME: Final = Parameter(
+    name="model_id",
+    place="path",
+    description="Any spelling of a model's name; slashes are part of it.",
+    required=True,
+    example="glm-4.7-flash",
+)
+_ANTHROPIC: Final = Parameter(
+    name=ANTHROPIC_HEADER.decode(),
+    place="header",
+    description="With it, the answer has Anthropic's shape.",
+)
+_PAGE: Final = (
+    Parameter(
+        name="limit",
+        place="query",
+        description="The most rows of Anthropic's page.",
+        type=Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)],
+    ),
+    Parameter(name="after_id", place="query", description="Anthropic's page begins behind it."),
+    Parameter(name="before_id", place="query", description="Anthropic's page ends before it."),
+)
+LIST: Final = Operation(
+    group=_GROUP,
+    summary="What can be asked for",
+    parameters=(_ANTHROPIC, *_PAGE),
+    answer=(ModelList, AnthropicPage),
+    error=ERRORS,
+    errors=LOOK_UP,
+)
+ONE: Final = Operation(
+    group=_GROUP,
+    summary="One model",
+    parameters=(_NAME, _ANTHROPIC),
+    answer=(ModelRow, AnthropicRow),
+    error=ERRORS,
+    errors=LOOK_UP,
+)
+ONE_WRAPPED: Final = msgspec.structs.replace(ONE, answer=(OneModel, AnthropicRow))
+PLACES: Final = Operation(
+    group=_GROUP,
+    summary="Where a model runs",
+    parameters=(_NAME,),
+    answer=EndpointList,
+    error=ERRORS,
+    errors=LOOK_UP,
+)
+CONFIG: Final = Operation(
+    group="AI SDK",
+    summary="The AI SDK's list of models",
+    answer=ConfigList,
+    error=ErrorDocument,
+    errors=LOOK_UP,
+)
+WARMING: Final = Operation(
+    group="Cerebras",
+    summary="Open a connection",
+    description="Cerebras's clients ask for it before they need an answer.",
+    answer=Warmed,
+    error=ERRORS,
+)

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from glimt.api.auth import TENANT
 from glimt.api.endpoint import AnswerEndpoint
-from glimt.api.http import send_document
+from glimt.api.http import send_document, warning_headers
 from glimt.api.services import Services
+from glimt.api.stream import until_gone
 from glimt.core.errors import (
     InvalidRequest,
     NotFound,
@@ -34,7 +35,7 @@ from glimt.wire.responses.call import ResponseCall
 from glimt.wire.responses.codec import ResponsesCodec
 from glimt.wire.responses.events import ResponseEncoder
 from glimt.wire.responses.resource import encode_answer
-from glimt.wire.responses.types import Resource
+from glimt.wire.responses.types import Deleted, InputCount, ItemList, Resource
 
 SAVE_S: Final = 10.0
 """How long the end of an answer waits for it to be kept."""
@@ -144,6 +145,17 @@ class ResponsesAnswer(AnswerEndpoint):
         )
 
 
+class InputTokens(ResponsesAnswer):
+    """Counts a prompt in place of answering it; nothing is kept."""
+
+    async def respond(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        """How many tokens there are, of everything that the model would read."""
+        del since_s
+        number = await until_gone(receive, self._services.gateway.count_tokens(call.request))
+        headers = warning_headers(call.warnings)
+        await send_document(send, 200, json_object(InputCount(number)), headers=headers)
+
+
 def _keeps(call: ResponseCall, store: ResponseStore | None) -> tuple[bool, str | None]:
     """Whether an answer is kept, and what to say of a wish that is not met."""
     options = call.request.routing.options
@@ -198,8 +210,7 @@ class ResponseEndpoint(_Kept):
         store, tenant, response_id = self._named(scope)
         if scope["method"] == "DELETE":
             await store.delete(tenant, response_id)
-            gone = {"id": response_id, "object": "response", "deleted": True}
-            await send_document(send, 200, json_object(gone))
+            await send_document(send, 200, json_object(Deleted(response_id)))
             return
         if _query(scope).get("stream", ["false"])[0].lower() == "true":
             raise UnsupportedParameter(
@@ -235,13 +246,12 @@ class InputItemsEndpoint(_Kept):
             items.reverse()
         items = _after(items, query)
         page = items[:limit]
-        document = {
-            "object": "list",
-            "data": [msgspec.Raw(item.body) for item in page],
-            "first_id": page[0].id if page else None,
-            "last_id": page[-1].id if page else None,
-            "has_more": len(items) > limit,
-        }
+        document = ItemList(
+            data=[msgspec.Raw(item.body) for item in page],
+            first_id=page[0].id if page else None,
+            last_id=page[-1].id if page else None,
+            has_more=len(items) > limit,
+        )
         await send_document(send, 200, json_object(document))
 
 

@@ -1,77 +1,103 @@
-"""Which address is answered by what. The one place that knows every endpoint and every format."""
+"""Which address is answered by what. The one place that knows every endpoint and every format.
 
-from starlette.routing import Route
+Beside each endpoint stands the description of what it does; the API's document is made of them.
+"""
 
-from glimt.api.dialects import DialectEndpoint, ResponsesEndpoint, chat_completions, language_model
+from glimt.api import documents, health, models, responses
+from glimt.api.described import Described
+from glimt.api.dialects import (
+    DialectEndpoint,
+    InputTokensEndpoint,
+    ResponsesEndpoint,
+    chat_completions,
+    language_model,
+)
 from glimt.api.edge import Edge
 from glimt.api.endpoint import AnswerEndpoint
-from glimt.api.health import HealthEndpoint, LandingEndpoint, MetricsEndpoint, ReadyEndpoint
-from glimt.api.models import ConfigEndpoint, EndpointsEndpoint, ModelsEndpoint, WarmingEndpoint
-from glimt.api.responses import CancelEndpoint, InputItemsEndpoint, ResponseEndpoint
 from glimt.api.services import Services
+from glimt.wire.ai_sdk import description as ai_sdk
 from glimt.wire.ai_sdk.generation import GENERATIONS
+from glimt.wire.chat_completions import description as chat
 from glimt.wire.completions.codec import CompletionsCodec
+from glimt.wire.completions.description import COMPLETIONS
 from glimt.wire.dialect import DIALECTS
+from glimt.wire.responses import description as told
 
 
 def create_app(services: Services) -> Edge:
     """The ASGI application."""
+    return Edge(create_routes(services), services)
+
+
+def create_routes(services: Services) -> list[Described]:
+    """Every route."""
+    completions = AnswerEndpoint(CompletionsCodec(), services)
     routes = [
         *_chat_completions(services),
-        Route("/v1/completions", AnswerEndpoint(CompletionsCodec(), services), methods=["POST"]),
+        Described("/v1/completions", completions, COMPLETIONS, method="POST"),
         *_responses(services),
         *_ai_sdk(services),
         *_models(services),
-        Route("/v1/tcp_warming", WarmingEndpoint(), methods=["GET"]),
-        Route("/health", HealthEndpoint(), methods=["GET"]),
-        Route("/ready", ReadyEndpoint(services), methods=["GET"]),
-        Route("/metrics", MetricsEndpoint(services), methods=["GET"]),
-        Route("/", LandingEndpoint(services), methods=["GET"]),
+        Described("/v1/tcp_warming", models.WarmingEndpoint(), models.WARMING),
+        Described("/health", health.HealthEndpoint(), health.HEALTH),
+        Described("/ready", health.ReadyEndpoint(services), health.READY),
+        Described("/metrics", health.MetricsEndpoint(services), health.METRICS),
+        Described("/", health.LandingEndpoint(services), health.LANDING),
     ]
-    return Edge(routes, services)
+    return [*routes, *documents.routes(routes, has_keys=bool(services.api_keys))]
 
 
-def _chat_completions(services: Services) -> list[Route]:
+def _chat_completions(services: Services) -> list[Described]:
     """One endpoint for each path, so that metrics tell the dialects apart."""
     return [
-        Route(
+        Described(
             f"{prefix}/chat/completions",
             DialectEndpoint(chat_completions, services),
-            methods=["POST"],
+            chat.describe(dialect),
+            method="POST",
         )
-        for prefix in DIALECTS
+        for prefix, dialect in DIALECTS.items()
     ]
 
 
-def _responses(services: Services) -> list[Route]:
-    one = "/v1/responses/{response_id}"
+def _responses(services: Services) -> list[Described]:
+    create = "/v1/responses"
+    one = f"{create}/{{response_id}}"
+    kept = responses.ResponseEndpoint(services)
+    cancel, items = responses.CancelEndpoint(services), responses.InputItemsEndpoint(services)
     return [
-        Route("/v1/responses", ResponsesEndpoint(services), methods=["POST"]),
-        Route(one, ResponseEndpoint(services), methods=["GET", "DELETE"]),
-        Route(f"{one}/cancel", CancelEndpoint(services), methods=["POST"]),
-        Route(f"{one}/input_items", InputItemsEndpoint(services), methods=["GET"]),
+        Described(create, ResponsesEndpoint(services), told.CREATE, method="POST"),
+        Described(
+            f"{create}/input_tokens", InputTokensEndpoint(services), told.COUNT, method="POST"
+        ),
+        Described(one, kept, told.RETRIEVE),
+        Described(one, kept, told.DELETE, method="DELETE"),
+        Described(f"{one}/cancel", cancel, told.CANCEL, method="POST"),
+        Described(f"{one}/input_items", items, told.INPUT_ITEMS),
     ]
 
 
-def _ai_sdk(services: Services) -> list[Route]:
-    routes: list[Route] = []
+def _ai_sdk(services: Services) -> list[Described]:
+    routes: list[Described] = []
     for generation in GENERATIONS:
-        config = ConfigEndpoint(generation, services)
+        config = models.ConfigEndpoint(generation, services)
         endpoint = DialectEndpoint(language_model(generation), services)
+        call, path = ai_sdk.describe(generation), generation.path
         routes += [
-            Route(f"{generation.path}/config", config, methods=["GET"]),
-            Route(f"{generation.path}/language-model", endpoint, methods=["POST"]),
+            Described(f"{path}/config", config, models.CONFIG),
+            Described(f"{path}/language-model", endpoint, call, method="POST"),
         ]
     return routes
 
 
-def _models(services: Services) -> list[Route]:
-    routes: list[Route] = []
-    for prefix in ("/v1", "/api/v1"):
-        models, places = ModelsEndpoint(services), EndpointsEndpoint(services)
+def _models(services: Services) -> list[Described]:
+    routes: list[Described] = []
+    for prefix, one in (("/v1", models.ONE), ("/api/v1", models.ONE_WRAPPED)):
+        listing, places = models.ModelsEndpoint(services), models.EndpointsEndpoint(services)
+        path = f"{prefix}/models"
         routes += [
-            Route(f"{prefix}/models", models, methods=["GET"]),
-            Route(f"{prefix}/models/{{model_id:path}}/endpoints", places, methods=["GET"]),
-            Route(f"{prefix}/models/{{model_id:path}}", models, methods=["GET"]),
+            Described(path, listing, models.LIST),
+            Described(f"{path}/{{model_id:path}}/endpoints", places, models.PLACES),
+            Described(f"{path}/{{model_id:path}}", listing, one),
         ]
     return routes

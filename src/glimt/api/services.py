@@ -9,6 +9,7 @@ from glimt.data.responses import ResponseStore
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness
+from glimt.gateway.thoughts import ThoughtKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,7 @@ class Services:
 
     Attributes:
         api_keys: Who may ask; empty lets everybody in.
+        thoughts: Signs thoughts, and tells ours when they come back.
         metrics: Makes the text for `/metrics`.
         access_log: Whether each request is logged.
         responses: Where responses are kept; None keeps none.
@@ -27,6 +29,7 @@ class Services:
     meter: Meter
     clock: Clock
     settings: HttpSettings
+    thoughts: ThoughtKey
     metrics: Callable[[], Awaitable[bytes]]
     api_keys: tuple[str, ...] = ()
     access_log: bool = True

@@ -11,6 +11,7 @@ from glimt.app.config import Config
 from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
+from glimt.app.secret import thought_secret
 from glimt.app.shared import Share, SharedModel
 from glimt.core.clock import Clock, SystemClock
 from glimt.data.database import Database
@@ -19,6 +20,7 @@ from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.registry import Registry
+from glimt.gateway.thoughts import ThoughtKey
 
 DATABASE: Final = "glimt.db"
 """The file in the home folder, where no other database is named."""
@@ -55,6 +57,7 @@ class House:
                 meter=self.meter,
                 clock=clock,
                 settings=config.http,
+                thoughts=ThoughtKey(lambda: thought_secret(config.home)),
                 metrics=self._metrics,
                 api_keys=config.api_keys,
                 access_log=config.log.access,

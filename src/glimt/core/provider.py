@@ -45,6 +45,15 @@ class Provider(Protocol):
         """Answer one request."""
         ...
 
+    async def count_tokens(self, request: Request) -> int:
+        """How many tokens the prompt of a request has, the model's template included.
+
+        Raises:
+            UnsupportedParameter: This provider cannot tell.
+            GlimtError: What `answer` would refuse about the prompt.
+        """
+        ...
+
     async def close(self) -> None:
         """Release what is held; running answers end with an error."""
         ...

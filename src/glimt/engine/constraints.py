@@ -1,8 +1,9 @@
 """The bound sequences of an engine: grammars compiled beside it, masks filled while it computes.
 
-A sequence with a grammar waits until that is compiled, in a thread, and is queued then. Before each
-forward pass `begin` starts to fill the rows of the step in the background; after it they are ready,
-or soon will be. A row behind a draft is filled by taking the draft and giving it back.
+A sequence with a grammar waits until that is compiled, in a thread, and is queued then. The rows of
+a step are filled once its forward pass is under way: when they are asked for, which on a GPU is
+while it computes, or, where they have been slow, in a thread beside it. A row behind a draft is
+filled by taking the draft and giving it back.
 
 Torch-free: rows of bits are handed on as numpy arrays (`masks` applies them). Knows nothing of who
 is scheduled or what is drawn.
@@ -11,7 +12,8 @@ is scheduled or what is drawn.
 import time
 from collections.abc import Sequence as ListOf
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Final, TypeAlias
+from functools import cached_property, partial
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -29,6 +31,11 @@ COMPILE_THREADS: Final = 2
 """A grammar that is made to be slow leaves a thread to the others."""
 COMPILE_S: Final = 30.0
 """Who waits longer for a grammar is refused; the limits of the compiler end it much earlier."""
+SLOW_S: Final = 0.001
+"""Masks of a step that take longer are filled in a thread. To hand them over and to share the
+interpreter costs the forward pass up to 0.2 ms."""
+BESIDE_STEPS: Final = 32
+"""So many steps of a thread follow a slow one; in it they cannot be timed."""
 IDLE_S: Final = 0.002
 """How long an engine with nothing to compute waits for a grammar before it looks at its socket."""
 
@@ -38,10 +45,30 @@ Bits: TypeAlias = tuple[list[int], Masks]
 _NONE: Final[Bits] = ([], np.empty((0, 0), dtype=np.int32))
 
 
-class StepMasks:
-    """The masks of one step, as they are being filled."""
+class _Filled(Protocol):
+    """Masks, now or soon."""
 
-    def __init__(self, first: list[int], behind: list[int], filled: "Future[Masks] | None") -> None:
+    def result(self) -> Masks: ...
+
+
+class _WhenAsked:
+    """Filled by whoever asks first."""
+
+    def __init__(self, fill: "partial[Masks]") -> None:
+        self._fill = fill
+
+    @cached_property
+    def _masks(self) -> Masks:
+        return self._fill()
+
+    def result(self) -> Masks:
+        return self._masks
+
+
+class StepMasks:
+    """The masks of one step, as they are being filled. Ask for `first` before a token is taken."""
+
+    def __init__(self, first: list[int], behind: list[int], filled: _Filled | None) -> None:
         self._first = first
         self._behind = behind
         self._filled = filled
@@ -97,6 +124,8 @@ class Constraints:
         self._masks: Masks = np.empty((0, 0), np.int32)
         self._max_rows = 2 * max_sequences
         self._background = ThreadPoolExecutor(1, thread_name_prefix="masks")
+        self._beside = 0
+        """Steps whose masks are still filled in the background."""
         self._pending: dict[Sequence, tuple[Future[Matcher], float]] = {}
 
     @property
@@ -152,7 +181,7 @@ class Constraints:
         return self._pending.pop(sequence, None) is not None
 
     def begin(self, drawing: ListOf[Scheduled]) -> StepMasks:
-        """Start to fill the masks of what a step will draw. Matchers are busy until it is done."""
+        """See to the masks of what a step will draw. Matchers are busy until they are filled."""
         first: list[int] = []
         behind: list[int] = []
         for position, scheduled in enumerate(drawing):
@@ -169,7 +198,11 @@ class Constraints:
             return FREE
         now = [self._constraint(drawing[position]) for position in first]
         later = [(self._constraint(drawing[p]), drawing[p].draft) for p in behind]
-        return StepMasks(first, behind, self._background.submit(self._fill, now, later))
+        fill = partial(self._fill, now, later)
+        if self._beside:
+            self._beside -= 1
+            return StepMasks(first, behind, self._background.submit(fill))
+        return StepMasks(first, behind, _WhenAsked(partial(self._fill_in_turn, fill)))
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -180,6 +213,13 @@ class Constraints:
     def _constraint(self, scheduled: Scheduled) -> Constraint:
         assert scheduled.sequence.constraint is not None
         return scheduled.sequence.constraint
+
+    def _fill_in_turn(self, fill: "partial[Masks]") -> Masks:
+        start_s = time.perf_counter()
+        masks = fill()
+        if time.perf_counter() - start_s > SLOW_S:
+            self._beside = BESIDE_STEPS
+        return masks
 
     def _fill(self, now: list[Constraint], later: list[tuple[Constraint, int | None]]) -> Masks:
         masks = self._room(len(now) + len(later))

@@ -84,6 +84,17 @@ class Gateway:
                 else:
                     yield event
 
+    async def count_tokens(self, request: Request) -> int:
+        """How many tokens the prompt has at the place that would answer.
+
+        Raises:
+            GlimtError: Nobody would answer, or whoever would cannot tell.
+        """
+        self._admit()
+        deployment = self._plan(request)
+        asked = msgspec.structs.replace(request, model=deployment.model)
+        return await deployment.provider.count_tokens(asked)
+
     async def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
     ) -> AsyncIterator[Event]:

@@ -6,6 +6,7 @@ Ranges of sampling fields are `glimt.providers.sampling`'s concern, messages the
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_CHOICES
+from glimt.core.parts import Part
 from glimt.core.request import JsonSchemaFormat, Request
 from glimt.engine.chat.depth import refuse_deep, weigh
 
@@ -17,9 +18,14 @@ def num_characters(request: Request) -> int:
         total += len(tool.description or "") + weigh(tool.raw or tool.parameters)[1]
     for message in request.messages:
         for part in message.parts:
-            total += len(getattr(part, "text", "")) + len(getattr(part, "arguments", ""))
-            total += sum(len(getattr(item, "text", "")) for item in getattr(part, "content", ()))
+            total += _length(part) + len(getattr(part, "arguments", ""))
+            total += sum(_length(item) for item in getattr(part, "content", ()))
     return total
+
+
+def _length(part: Part) -> int:
+    """Of its text, or of a file that may be one."""
+    return len(getattr(part, "text", "")) + len(getattr(part, "data", None) or b"")
 
 
 def check_request(request: Request) -> list[str]:

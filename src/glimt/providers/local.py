@@ -7,6 +7,7 @@ worker process but that it streams tokens.
 """
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -238,6 +239,18 @@ class LocalProvider:
             readers, num_prompt=len(plan.prompt.ids), hidden=plan.rules.hide_thought
         )
 
+    async def count_tokens(self, request: Request) -> int:
+        """Render and encode the prompt, and count; it may be longer than the context.
+
+        Raises:
+            InvalidRequest, UnsupportedParameter: As for an answer.
+        """
+        await self._info()
+        if num_characters(request) > INLINE_CHARACTERS:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._count, request)
+        return self._count(request)
+
     async def close(self) -> None:
         """Take no more requests and close the engine; running answers end with its error."""
         self._closed = True
@@ -302,6 +315,10 @@ class LocalProvider:
             service_class=service_class,
             warnings=(*warnings, *prompt.warnings),
         )
+
+    def _count(self, request: Request) -> int:
+        check_request(request)
+        return len(self._prompt(request, sys.maxsize).ids)
 
     def _prompt(self, request: Request, context_length: int) -> Prompt:
         """Raw prompts are trusted: who sends one writes the template, control tokens included."""

@@ -105,10 +105,15 @@ def client_name(path: str, names: dict[str, str]) -> str:
 
 
 def client_message(error: GlimtError, names: dict[str, str]) -> str:
-    """What an error says; a message that opens with the field's path, in the client's spelling."""
+    """What an error says; a message that opens with the field's path, in the client's spelling.
+
+    The path may also be that of what the field is part of: "messages[0] holds an image" about
+    `messages[0].content`.
+    """
     path = error.param
-    if path is not None and error.message.startswith((path + " ", path + ":")):
-        return client_name(path, names) + error.message.removeprefix(path)
+    opening = error.message.partition(" ")[0].rstrip(":")
+    if path is not None and opening and (path + ".").startswith((opening + ".", opening + "[")):
+        return client_name(opening, names) + error.message.removeprefix(opening)
     return error.message
 
 

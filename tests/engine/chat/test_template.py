@@ -451,6 +451,19 @@ def test_tools_of_other_dialects(rendered):
     assert '{"type": "function", "function": {"name": "now", "description": "The time", ' in text
 
 
+def test_files_of_text(template: ChatTemplate, rendered):
+    """A file of text is read below its name, in a message and in a tool's result."""
+    menu = FilePart(kind="file", data=b"caf\xc3\xa9", media_type="text/plain; x", name="menu.txt")
+    bare = FilePart(kind="file", data=b"\xef\xbb\xbf[1]", media_type="application/json")
+    text = "Read this.\nmenu.txt:\ncafé\n\n[1]\n"
+    assert rendered(ask(say("user", "Read this.", menu, bare))) == rendered(ask(say("user", text)))
+    result = ask(say("tool", ToolResultPart(call_id="c", content=(menu,))))
+    assert "menu.txt:\ncafé\n" in rendered(result)
+    latin = FilePart(kind="file", data=b"\xe9", media_type="text/csv")
+    with pytest.raises(InvalidRequest, match=r"messages\[0\] holds .* not UTF-8"):
+        template.render(ask(say("user", latin)))
+
+
 @pytest.mark.parametrize(
     ("part", "found"),
     [(ImagePart(url="http://x"), "image"), (FilePart(kind="audio", data=b""), "audio")],

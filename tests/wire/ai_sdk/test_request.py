@@ -108,6 +108,16 @@ def test_options_for_others():
     assert call.request.extensions == {"providerOptions.zai.frobnicate": 1}
 
 
+def test_metadata_that_comes_back():
+    """Which answer a part was of comes back with it, and is no option that somebody set."""
+    said = {"type": "text", "text": "hi", "providerOptions": {"gateway": {"generationId": "g"}}}
+    assert decode([{"role": "assistant", "content": [said]}]).warnings == ()
+    for other in ({"generationId": "g", "caching": "auto"}, 5):
+        said["providerOptions"]["gateway"] = other
+        (warning,) = decode([{"role": "assistant", "content": [said]}]).warnings
+        assert warning.startswith("prompt[0].content[0].providerOptions.gateway was not honoured")
+
+
 def test_routing():
     """Options for the gateway are carried, under the client's names."""
     gateway = {"order": ["a"], "models": ["b"], "sort": "ttft", "serviceTier": "flex", "user": "u"}

@@ -1,9 +1,10 @@
 """Messages and tools in the shape that chat templates expect.
 
 Content is always a string, arguments of calls are objects that remember how the model spelled them
-(`spelling`), every tool result is a message of its own; what is no text is refused by its place. An
-answer that opens with `<think>…</think>`, as clients of some hosts send thoughts back, is taken
-apart. Knows nothing of Jinja or of tokens.
+(`spelling`), every tool result is a message of its own; a file of text stands on lines of its own,
+below its name; what is no text is refused by its place. An answer that opens with
+`<think>…</think>`, as clients of some hosts send thoughts back, is taken apart. Knows nothing of
+Jinja or of tokens.
 """
 
 from collections.abc import Iterable
@@ -143,6 +144,8 @@ def _text_of(part: Part, index: int) -> str:
                 f"messages[{index}] holds an image, but this model reads text only",
                 param=f"messages[{index}].content",
             )
+        case FilePart(kind="file", data=bytes(data)) if _is_text(part.media_type):
+            return _lines_of(part, data, index)
         case FilePart():
             raise UnsupportedParameter(
                 f"messages[{index}] holds a {part.kind}, but this model reads text only",
@@ -153,3 +156,20 @@ def _text_of(part: Part, index: int) -> str:
                 f"messages[{index}] holds a part that its role cannot have",
                 param=f"messages[{index}]",
             )
+
+
+def _is_text(media_type: str | None) -> bool:
+    kind = (media_type or "").partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind == "application/json"
+
+
+def _lines_of(part: FilePart, data: bytes, index: int) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidRequest(
+            f"messages[{index}] holds a file of text that is not UTF-8",
+            param=f"messages[{index}].content",
+        ) from None
+    title = f"{part.name}:\n" if part.name else ""
+    return f"\n{title}{text}\n"

@@ -302,9 +302,10 @@ class _Reader:
         )
         texts = [b for b in names if isinstance(b, Text)]
         listed = [b.value for b in names if isinstance(b, Constant) and isinstance(b.value, str)]
-        if result.patterns or (texts and (listed or len(texts) > 1)) or names == ANY:
-            if names != ANY:
-                self._findings.unsupported(path, "propertyNames", "it cannot be combined like this")
+        if names == ANY or Text() in texts:
+            return result
+        if result.patterns or (texts and (listed or len(texts) > 1)):
+            self._findings.unsupported(path, "propertyNames", "it cannot be combined like this")
             return result
         if not texts:
             pattern = Pattern(Choice(tuple(map(literal, listed)))) if listed else None

@@ -6,7 +6,7 @@ named too. Files are read in both spellings: as an address, and as an object tha
 
 import base64
 import binascii
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -22,13 +22,17 @@ from glimt.core.parts import (
     ToolCallPart,
     ToolResultPart,
 )
+from glimt.wire.ai_sdk.options import GATEWAY
 from glimt.wire.ai_sdk.types import OutputPart, PromptMessage, PromptPart, ToolOutput
 from glimt.wire.codec import json_object
-from glimt.wire.fields import convert_as, decode_as
+from glimt.wire.fields import convert_as, decode_as, decoder
 from glimt.wire.unknown import leave_out_unknown
 
 OURS: Final = "glimt"
 """Under this name a part's provider options hold what an answer of ours said there."""
+
+_ANSWERED: Final = {"generationId"}
+"""What an answer of ours said under the gateway's name; it comes back with the part."""
 
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -43,6 +47,7 @@ _ALLOWED: Final = {
 }
 _THOUGHT: Final = ("signature", "encrypted", "summary", "id", "format")
 _MESSAGES: Final = list[PromptMessage]
+_DECODER: Final[msgspec.json.Decoder[list[PromptMessage]]] = decoder(_MESSAGES)
 
 
 def read_prompt(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
@@ -52,18 +57,26 @@ def read_prompt(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
         InvalidRequest: One is malformed; `param` is its path.
         UnsupportedParameter: One uses what cannot be honoured here.
     """
-    document = decode_as(raw, list[dict[str, Any]], "prompt")
-    if not document:
+    try:
+        messages = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        messages = _known_fields(raw, error, warnings)
+    if not messages:
         raise InvalidRequest("prompt is empty; give at least one message.", param="prompt")
-    removed = leave_out_unknown(document, _MESSAGES, "prompt")
-    warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
-    # Decoded again only where something was removed: arguments of calls stay as they were written.
-    data = json_object(document) if removed else raw
-    messages = decode_as(data, _MESSAGES, "prompt")
     strangers: dict[str, None] = {}
     read = tuple(_message(m, f"prompt[{i}]", strangers) for i, m in enumerate(messages))
     warnings.extend(f"{path} was not honoured: another provider's" for path in strangers)
     return read
+
+
+def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[PromptMessage]:
+    """The slow way, when something was unknown; anything else is the client's mistake."""
+    if "unknown field" not in str(error):
+        return decode_as(raw, _MESSAGES, "prompt")
+    document = decode_as(raw, list[dict[str, Any]], "prompt")
+    removed = leave_out_unknown(document, _MESSAGES, "prompt")
+    warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
+    return decode_as(json_object(document), _MESSAGES, "prompt")
 
 
 def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> Message:
@@ -95,7 +108,11 @@ def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> M
 
 
 def _note_strangers(options: dict[str, Any] | None, path: str, strangers: dict[str, None]) -> None:
-    for name in options or ():
+    for name, value in (options or {}).items():
+        if name == GATEWAY and isinstance(value, dict):
+            members = cast("dict[str, Any]", value)
+            if members.keys() <= _ANSWERED:
+                continue
         if name != OURS:
             strangers[f"{path}.providerOptions.{name}"] = None
 

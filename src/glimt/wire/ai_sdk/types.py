@@ -2,22 +2,20 @@
 
 https://github.com/vercel/ai/tree/main/packages/provider/src/language-model. Shapes only: meaning is
 given to requests in `prompt` and `request`, to answers in `events`. Request shapes refuse unknown
-fields, so that the reader learns about them; it then leaves them out and says so.
+fields, so that the reader learns about them; it then leaves them out and says so. A JSON value that
+is not there is an empty `Raw`.
 """
 
 from typing import Any
 
 import msgspec
 
-NOTHING = msgspec.Raw()
-"""A JSON value that is not there."""
-
 
 class ToolOutput(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What a tool answered; `type` says what `value` is."""
 
     type: str
-    value: msgspec.Raw = NOTHING
+    value: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     reason: str | None = None
     provider_options: dict[str, Any] | None = None
 
@@ -32,7 +30,7 @@ class PromptPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     filename: str | None = None
     tool_call_id: str | None = None
     tool_name: str | None = None
-    input: msgspec.Raw = NOTHING
+    input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     output: ToolOutput | None = None
     provider_executed: bool | None = None
     provider_options: dict[str, Any] | None = None

@@ -8,6 +8,8 @@ https://docs.z.ai/api-reference/api-code.
 
 from typing import Any, Final
 
+import msgspec
+
 from glimt.core import errors
 from glimt.core.errors import GlimtError
 from glimt.wire.codec import Call, ErrorBody, client_message, client_name, json_object
@@ -48,6 +50,48 @@ _OPENROUTER_TYPES: Final[tuple[tuple[type[GlimtError], str], ...]] = (
 )
 
 
+class OpenRouterMetadata(msgspec.Struct, omit_defaults=True):
+    """What else is known of an error. `provider_code` is our own name of it."""
+
+    error_type: str
+    provider_code: str | None
+    param: str | None = None
+
+
+class OpenRouterDetail(msgspec.Struct):
+    """What went wrong; `code` is the HTTP status."""
+
+    code: int
+    message: str
+    metadata: OpenRouterMetadata
+
+
+class OpenRouterError(msgspec.Struct):
+    """OpenRouter's body."""
+
+    error: OpenRouterDetail
+
+
+class ZaiDetail(msgspec.Struct):
+    """What went wrong; `code` is a number of Z.ai's, as text."""
+
+    code: str
+    message: str
+
+
+class ZaiError(msgspec.Struct):
+    """Z.ai's body."""
+
+    error: ZaiDetail
+
+
+class CerebrasStreamError(msgspec.Struct):
+    """The last event of a stream of Cerebras's that breaks off; elsewhere its error is bare."""
+
+    error: ErrorDetail
+    status_code: int
+
+
 def error_body(error: GlimtError, call: Call | None, dialect: Dialect = OPENAI) -> ErrorBody:
     """A response. `param` is the client's name of the field; core's where nothing was decoded."""
     detail = _detail(error, call)
@@ -57,9 +101,9 @@ def error_body(error: GlimtError, call: Call | None, dialect: Dialect = OPENAI) 
         case "openai":
             body = ErrorDocument(error=detail)
         case "openrouter":
-            body = {"error": _openrouter(error, detail)}
+            body = OpenRouterError(_openrouter(error, detail))
         case "zai":
-            body = {"error": _zai(error, detail)}
+            body = ZaiError(_zai(error, detail))
             # Z.ai has a number for an unknown model, and no status of its own for it.
             status = 400 if isinstance(error, errors.ModelNotFound) else status
         case "cerebras":
@@ -93,16 +137,14 @@ def _detail(error: GlimtError, call: Call | None) -> ErrorDetail:
     return ErrorDetail(message=message, type=error_type(error), param=param, code=error.code)
 
 
-def _openrouter(error: GlimtError, detail: ErrorDetail) -> dict[str, Any]:
+def _openrouter(error: GlimtError, detail: ErrorDetail) -> OpenRouterDetail:
     kind = next((name for kind, name in _OPENROUTER_TYPES if isinstance(error, kind)), "server")
-    metadata = {"error_type": kind, "provider_code": error.code}
-    if detail.param is not None:
-        metadata["param"] = detail.param
-    return {"code": error.status, "message": detail.message, "metadata": metadata}
+    metadata = OpenRouterMetadata(error_type=kind, provider_code=error.code, param=detail.param)
+    return OpenRouterDetail(code=error.status, message=detail.message, metadata=metadata)
 
 
-def _zai(error: GlimtError, detail: ErrorDetail) -> dict[str, str]:
+def _zai(error: GlimtError, detail: ErrorDetail) -> ZaiDetail:
     code = next((code for kind, code in _ZAI_CODES if isinstance(error, kind)), "500")
     if error.code == "missing_api_key":
         code = _MISSING_KEY
-    return {"code": code, "message": detail.message}
+    return ZaiDetail(code=code, message=detail.message)

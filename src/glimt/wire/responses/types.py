@@ -207,7 +207,7 @@ class Resource(msgspec.Struct):
     created_at: int
     status: str
     model: str
-    output: list[Any]
+    output: list[ItemOut]
     object: str = "response"
     completed_at: int | None = None
     error: ErrorOut | None = None
@@ -236,3 +236,28 @@ class Resource(msgspec.Struct):
     prompt_cache_key: str | None = None
     user: str | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
+
+
+class Deleted(msgspec.Struct):
+    """A response that is kept no longer."""
+
+    id: str
+    object: str = "response"
+    deleted: bool = True
+
+
+class ItemList(msgspec.Struct, kw_only=True):
+    """A page of a response's input; its items are as the client wrote them, with type and id."""
+
+    object: str = "list"
+    data: list[Any]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputCount(msgspec.Struct):
+    """How long a prompt is."""
+
+    input_tokens: int
+    object: str = "response.input_tokens"

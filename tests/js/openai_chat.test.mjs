@@ -1,0 +1,23 @@
+// Chat completions through the AI SDK's provider for OpenAI itself.
+import { createOpenAI } from '@ai-sdk/openai';
+import * as ai from 'ai';
+
+import { has, key, url } from './glimt.mjs';
+import { laws } from './laws.mjs';
+
+const baseURL = `${url}/v1`;
+const say = (reasoningEffort) => ({ providerOptions: { openai: { reasoningEffort } } });
+
+laws({
+  ai,
+  model: createOpenAI({ baseURL, apiKey: key }).chat,
+  stranger: createOpenAI({ baseURL, apiKey: 'wrong' }).chat,
+  off: say('none'),
+  on: say('high'),
+  shown: false,
+  raises: {
+    key: has({ name: 'AI_APICallError', statusCode: 401, isRetryable: false }),
+    model: has({ statusCode: 404, message: /glimt\/nano/ }),
+    input: has({ statusCode: 400, isRetryable: false, message: /messages\[0\]/ }),
+  },
+});
