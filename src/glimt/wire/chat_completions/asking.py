@@ -165,6 +165,7 @@ def _part(part: Part, path: str) -> dict[str, Any]:
 
 
 def data_address(data: bytes | None, media_type: str | None) -> str:
+    """Bytes as a `data:` address."""
     return f"data:{media_type or ''};base64,{base64.b64encode(data or b'').decode()}"
 
 
@@ -231,6 +232,7 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
 
 
 def sampling_fields(sampling: Sampling) -> dict[str, Any]:
+    """What is said of drawing tokens, in the words that OpenAI's formats share."""
     fields: dict[str, Any] = {name: getattr(sampling, name) for name in _SAME_NAME}
     fields |= {
         "logit_bias": {str(token): bias for token, bias in sampling.logit_bias.items()} or None,

@@ -166,6 +166,7 @@ def _top_logprobs(fields: Fields) -> int | None:
 
 
 def read_metadata(fields: Fields) -> dict[str, str]:
+    """`metadata`: a few short pairs. Raises InvalidRequest where they are too many or too long."""
     metadata = fields.take("metadata", dict[str, str]) or {}
     if len(metadata) > _MAX_METADATA:
         raise InvalidRequest(

@@ -12,13 +12,13 @@ import msgspec
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_TOP_LOGPROBS
-from glimt.core.request import Request
+from glimt.core.request import Request, Sampling
 from glimt.wire.chat_completions.request import NO_HEADERS, read_metadata
 from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.fields import ANYTHING, Fields, decode_as
 from glimt.wire.responses.call import ResponseCall, ThoughtSeal
 from glimt.wire.responses.items import Conversation, read_items
-from glimt.wire.responses.tools import read_tool_choice, read_tools
+from glimt.wire.responses.tools import Declared, read_tool_choice, read_tools
 from glimt.wire.responses.types import InputItem
 from glimt.wire.responses.wishes import read_reasoning, read_text
 from glimt.wire.sampling import (
@@ -76,58 +76,19 @@ def decode_request(
     names: dict[str, str] = {}
     _refuse(fields)
     _ignore(fields, warnings)
-    model = fields.text("model")
-    if not model:
-        raise InvalidRequest("model is missing. GET /v1/models lists what there is.", param="model")
     stream, _ = read_stream(fields, warnings)
-    thinking, thoughts, template_arguments = read_reasoning(fields, names=names, warnings=warnings)
-    response_format, text = read_text(fields, names=names, warnings=warnings)
     declared = read_tools(fields, warnings)
     names.update(declared.names)
-    choice, choice_echo = read_tool_choice(fields, declared, warnings)
-    parallel = fields.flag("parallel_tool_calls")
+    thinking, thoughts, template_arguments = read_reasoning(fields, names=names, warnings=warnings)
     included = _include(fields, warnings)
-    top_logprobs = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS)
-    wants_logprobs = LOGPROBS in included or bool(top_logprobs)
-    sampling = read_sampling(
-        fields, names=names, top_logprobs=(top_logprobs or 0) if wants_logprobs else None
-    )
-    if (limit := fields.integer("max_output_tokens", MIN_OUTPUT_TOKENS)) is not None:
-        sampling = msgspec.structs.replace(sampling, max_tokens=limit)
-    names["sampling.max_tokens"] = "max_output_tokens"
-    metadata = read_metadata(fields)
-    echo: dict[str, Any] = {
-        "instructions": fields.text("instructions"),
-        "tools": list(declared.raw),
-        "tool_choice": choice_echo,
-        "parallel_tool_calls": True if parallel is None else parallel,
-        "text": text,
-        "max_output_tokens": sampling.max_tokens,
-        "top_logprobs": top_logprobs or 0,
-        "truncation": _truncation(fields, warnings),
-        "max_tool_calls": fields.integer("max_tool_calls", 1),
-        "metadata": metadata,
-        "safety_identifier": fields.text("safety_identifier"),
-        "user": fields.text("user"),
-    }
-    request = Request(
-        model=model,
+    request = msgspec.structs.replace(
+        _request(fields, headers, names),
         tools=declared.tools,
-        tool_choice=choice,
-        parallel_tool_calls=echo["parallel_tool_calls"],
-        response_format=response_format,
         thinking=thinking,
-        sampling=sampling,
-        routing=read_routing(fields, headers, names),
-        service_class=read_service_class(fields, names),
+        sampling=_sampling(fields, names, included),
         template_arguments=template_arguments,
-        cache_key=fields.text("prompt_cache_key"),
-        cache_salt=read_cache_salt(fields),
-        deadline_s=read_deadline(fields),
-        user=_user(echo),
-        session=fields.text("session_id"),
-        metadata=metadata,
     )
+    request, echo = _wishes(fields, request, declared, names=names, warnings=warnings)
     raw_input, items = _input(fields, warnings)
     call = ResponseCall(
         requests=(request,),
@@ -139,7 +100,7 @@ def decode_request(
         store=fields.flag("store"),
         thoughts=thoughts,
         seals=ENCRYPTED in included,
-        wants_logprobs=wants_logprobs,
+        wants_logprobs=request.sampling.top_logprobs is not None,
         tools=declared.words,
         echo=_echo(request, echo, summary=thoughts),
         names=names,
@@ -149,6 +110,71 @@ def decode_request(
     request = msgspec.structs.replace(request, extensions=fields.rest())
     call = msgspec.structs.replace(call, requests=(request,))
     return call if call.needs_history else with_history(call, (), {}, seal=seal)
+
+
+def _request(fields: Fields, headers: Mapping[str, str], names: dict[str, str]) -> Request:
+    """Who shall answer, whom, and how soon."""
+    model = fields.text("model")
+    if not model:
+        raise InvalidRequest("model is missing. GET /v1/models lists what there is.", param="model")
+    return Request(
+        model=model,
+        routing=read_routing(fields, headers, names),
+        service_class=read_service_class(fields, names),
+        cache_key=fields.text("prompt_cache_key"),
+        cache_salt=read_cache_salt(fields),
+        deadline_s=read_deadline(fields),
+        session=fields.text("session_id"),
+        metadata=read_metadata(fields),
+    )
+
+
+def _wishes(
+    fields: Fields,
+    request: Request,
+    declared: Declared,
+    *,
+    names: dict[str, str],
+    warnings: list[str],
+) -> tuple[Request, dict[str, Any]]:
+    """The request with what its answer may be, and how the resource repeats all of it."""
+    choice, choice_echo = read_tool_choice(fields, declared, warnings)
+    response_format, text = read_text(fields, names=names, warnings=warnings)
+    parallel = fields.flag("parallel_tool_calls") is not False
+    echo: dict[str, Any] = {
+        "instructions": fields.text("instructions"),
+        "tools": list(declared.raw),
+        "tool_choice": choice_echo,
+        "parallel_tool_calls": parallel,
+        "text": text,
+        "max_output_tokens": request.sampling.max_tokens,
+        "top_logprobs": request.sampling.top_logprobs or 0,
+        "truncation": _truncation(fields, warnings),
+        "max_tool_calls": fields.integer("max_tool_calls", 1),
+        "metadata": request.metadata,
+        "safety_identifier": fields.text("safety_identifier"),
+        "user": fields.text("user"),
+    }
+    request = msgspec.structs.replace(
+        request,
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        response_format=response_format,
+        user=_user(echo),
+    )
+    return request, echo
+
+
+def _sampling(fields: Fields, names: dict[str, str], included: frozenset[str]) -> Sampling:
+    """How tokens are drawn; `top_logprobs` is there where a client wants to know their chances."""
+    top_logprobs = fields.integer("top_logprobs", 0, MAX_TOP_LOGPROBS) or None
+    if LOGPROBS in included:
+        top_logprobs = top_logprobs or 0
+    sampling = read_sampling(fields, names=names, top_logprobs=top_logprobs)
+    if (limit := fields.integer("max_output_tokens", MIN_OUTPUT_TOKENS)) is not None:
+        sampling = msgspec.structs.replace(sampling, max_tokens=limit)
+    names["sampling.max_tokens"] = "max_output_tokens"
+    return sampling
 
 
 def with_history(

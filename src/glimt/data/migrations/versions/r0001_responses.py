@@ -8,6 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Make both tables."""
     op.create_table(
         "responses",
         sa.Column("id", sa.String(128), primary_key=True),
@@ -35,5 +36,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Drop them, with what they hold."""
     op.drop_table("response_items")
     op.drop_table("responses")
