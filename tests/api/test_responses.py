@@ -770,3 +770,14 @@ def test_a_thought_alone(ask: Callable[..., OpenAI]):
     response = client.responses.create(model="scripted", input="hi")
     assert [item.type for item in response.output] == ["reasoning"]
     assert response.status == "incomplete"
+
+
+def test_ids_of_the_clients_own(ask: Callable[..., OpenAI]):
+    """An item keeps the id that it came with, unless no database could hold it."""
+    client = ask(saying())
+    item: dict[str, Any] = {"type": "message", "role": "user", "content": "hi"}
+    given = [{**item, "id": name} for name in ("msg_mine", "a\0b", "x" * 300)]
+    response = client.responses.create(model="scripted", input=given)
+    first, *others = client.responses.input_items.list(response.id, order="asc")
+    assert first.id == "msg_mine"
+    assert [found.id[:4] for found in others] == ["msg_", "msg_"]

@@ -104,3 +104,13 @@ async def test_retention(store: ResponseStore, clock: FakeClock, url: str):
     later = ResponseStore(database, FakeClock(0), days=30)
     assert await later.items("t", ["msg_alone", "msg_a"]) == {"msg_a": b"say a"}
     await database.close()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, ""])
+async def test_ids_that_nothing_can_have(store: ResponseStore, name: str):
+    """Whatever a client asks for by name is not found, in any database."""
+    await store.save(response("a"))
+    for act in (store.body, store.delete, store.history, store.input_items):
+        with pytest.raises(NotFound):
+            await act("t", name)
+    assert await store.items("t", [name, "msg_a"]) == {"msg_a": b"say a"}

@@ -27,7 +27,7 @@ from glimt.core.errors import (
 )
 from glimt.core.events import Answer, Event, Finished
 from glimt.core.ids import new_id
-from glimt.data.responses import KeptItem, KeptResponse, ResponseStore
+from glimt.data.responses import KeptItem, KeptResponse, ResponseStore, storable
 from glimt.gateway.closing import closing
 from glimt.wire.codec import Call, StreamEncoder, json_object
 from glimt.wire.openai_types import Extension
@@ -178,7 +178,9 @@ def _resolved(item: dict[str, Any], named: dict[str, bytes]) -> dict[str, Any]:
 def _kept_item(item: dict[str, Any]) -> KeptItem:
     """An item of the input, with a type and an id: lists of items want both."""
     kind = item.get("type") or "message"
-    item_id = item.get("id") or new_id(f"{_PREFIXES.get(kind, 'msg')}_")
+    item_id = item.get("id")
+    if not item_id or not storable(item_id):
+        item_id = new_id(f"{_PREFIXES.get(kind, 'msg')}_")
     whole = {**item, "type": kind, "id": item_id}
     if kind == "message":
         whole.setdefault("status", "completed")

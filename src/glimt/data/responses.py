@@ -18,8 +18,15 @@ from glimt.data.database import Database
 from glimt.data.tables import RESPONSE_ITEMS, RESPONSES
 
 DAY_S: Final = 86400.0
+MAX_ID: Final = 128
+"""The most characters of an id; PostgreSQL holds to it, and takes no NUL either."""
 SWEEP_S: Final = 600.0
 """How often expired responses are deleted; they cannot be seen meanwhile."""
+
+
+def storable(given_id: str) -> bool:
+    """Whether an id can be kept, or can be that of something kept: it fits, and has no NUL."""
+    return len(given_id) <= MAX_ID and "\0" not in given_id
 
 
 class KeptItem(msgspec.Struct, frozen=True):
@@ -66,6 +73,7 @@ class ResponseStore:
 
     async def body(self, tenant: str, response_id: str) -> bytes:
         """What was answered. Raises NotFound."""
+        _check(response_id)
         query = select(RESPONSES.c.body).where(*self._is(tenant, response_id))
         found = await self._database.read(lambda connection: connection.scalar(query))
         if found is None:
@@ -74,6 +82,7 @@ class ResponseStore:
 
     async def delete(self, tenant: str, response_id: str) -> None:
         """Forget one, and its items. Raises NotFound."""
+        _check(response_id)
         statement = delete(RESPONSES).where(*self._is(tenant, response_id))
         count = await self._database.write(
             lambda connection: connection.execute(statement).rowcount
@@ -87,6 +96,7 @@ class ResponseStore:
         Raises:
             NotFound: It, or one that it continues, is not here.
         """
+        _check(response_id)
 
         def work(connection: Connection) -> list[bytes]:
             chain = self._chain(tenant, response_id)
@@ -106,6 +116,7 @@ class ResponseStore:
 
     async def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, bytes]:
         """Items by their ids; those that are not here are left out."""
+        item_ids = [item_id for item_id in item_ids if storable(item_id)]
         query = (
             select(RESPONSE_ITEMS.c.item_id, RESPONSE_ITEMS.c.body)
             .join(RESPONSES, RESPONSES.c.id == RESPONSE_ITEMS.c.response_id)
@@ -116,6 +127,7 @@ class ResponseStore:
 
     async def input_items(self, tenant: str, response_id: str) -> list[KeptItem]:
         """The input of one response, in order. Raises NotFound."""
+        _check(response_id)
 
         def work(connection: Connection) -> list[KeptItem]:
             if connection.scalar(select(literal(1)).where(*self._is(tenant, response_id))) is None:
@@ -194,6 +206,11 @@ def _prolong(connection: Connection, response: KeptResponse, expires: int) -> No
         .where(RESPONSES.c.id.in_(select(chain.c.id)), RESPONSES.c.expires_at < expires)
         .values(expires_at=expires)
     )
+
+
+def _check(response_id: str) -> None:
+    if not storable(response_id):
+        raise _not_found(response_id)
 
 
 def _not_found(response_id: str) -> NotFound:
