@@ -55,6 +55,7 @@ MAY_CATCH_EVERYTHING = {
     "api/endpoint.py": "a request, before its answer began",
     "api/stream.py": "a request, in the middle of its answer",
     "app/local.py": "a thread: what it raises is handed to whoever waits for it",
+    "data/database.py": "a thread: what it raises is handed to whoever waits for it",
     "engine/grammar/probe.py": "a thread: what it raises is raised again where it is awaited",
     "engine/loop.py": "the worker process while it serves",
     "engine/worker.py": "the worker process while it loads",

@@ -4,7 +4,7 @@ Knows HTTP and the codec's interface; what a format looks like is its codec's bu
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -23,9 +23,9 @@ from glimt.api.http import (
 from glimt.api.services import Services
 from glimt.api.stream import EventStream, until_gone
 from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequest
-from glimt.core.events import Answer, Started, collect
+from glimt.core.events import Answer, Event, Started, collect
 from glimt.gateway.closing import closing
-from glimt.wire.codec import Call, Codec, ErrorBody, client_warnings
+from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warnings
 from glimt.wire.sampling import check_deadline
 
 DEADLINE_HEADER: Final = "x-glimt-deadline-s"
@@ -34,7 +34,11 @@ INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 
 
 class AnswerEndpoint:
-    """An ASGI application that answers in one wire format."""
+    """An ASGI application that answers in one wire format.
+
+    A format that needs more than its codec overrides `prepare`, `respond`, `document` and
+    `encoded`.
+    """
 
     def __init__(self, codec: Codec, services: Services) -> None:
         self._codec = codec
@@ -45,11 +49,8 @@ class AnswerEndpoint:
         try:
             body = await read_body(scope, receive, self._services.settings.max_body_bytes)
             since_s = self._services.clock.monotonic()
-            call = self._completed(self._decode(scope, body), scope)
-            if call.stream:
-                await self._stream(call, receive, send, since_s=since_s)
-            else:
-                await self._unary(call, receive, send, since_s=since_s)
+            call = await self.prepare(self._decode(scope, body), scope)
+            await self.respond(call, receive, send, since_s=since_s)
         except ClientGone:
             return
         except GlimtError as error:
@@ -65,7 +66,7 @@ class AnswerEndpoint:
         except InvalidRequest as error:
             raise explain_media_type(scope, error) from None
 
-    def _completed(self, call: Call, scope: Scope) -> Call:
+    async def prepare(self, call: Call, scope: Scope) -> Call:
         """The call, with what HTTP says beside the body: whose it is, and until when."""
         tenant: str = scope.get(TENANT, "")
         limits = [call.request.deadline_s, _deadline(scope), self._services.settings.max_answer_s]
@@ -78,9 +79,14 @@ class AnswerEndpoint:
         )
         return msgspec.structs.replace(call, requests=requests)
 
+    async def respond(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        """What is done with a call: it is answered, at once or as a stream."""
+        answering = self._stream if call.stream else self._unary
+        await answering(call, receive, send, since_s=since_s)
+
     async def _unary(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
         answer = await until_gone(receive, self._collect(call, since_s))
-        body = self._codec.unary(call, answer)
+        body = await self.document(call, answer)
         headers = _answer_headers(call, answer.warnings)(answer.started)
         await send_document(send, 200, body, headers=headers)
 
@@ -89,10 +95,22 @@ class AnswerEndpoint:
         async with closing(events):
             return await collect(events)
 
+    async def document(self, call: Call, answer: Answer) -> bytes:
+        """The whole answer as it is sent."""
+        return self._codec.unary(call, answer)
+
+    def encoded(
+        self, call: Call, events: AsyncIterator[Event]
+    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        """A stream's events, and what encodes them."""
+        return events, self._codec.stream(call)
+
     async def _stream(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        answer = self._services.gateway.answer_all(call.requests, since_s=since_s)
+        events, encoder = self.encoded(call, answer)
         stream = EventStream(
-            self._services.gateway.answer_all(call.requests, since_s=since_s),
-            self._codec.stream(call),
+            events,
+            encoder,
             keepalive_s=self._services.settings.keepalive_s,
             headers=_answer_headers(call),
         )

@@ -17,12 +17,14 @@ import msgspec
 
 from glimt.api.settings import HttpSettings
 from glimt.catalog.settings import CatalogSettings, ProviderSettings
+from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
 from glimt.gateway.attempt import AttemptSettings
 from glimt.gateway.policy import Policy
 
 DEFAULT_PORT: Final = 4747
 FILE_NAME: Final = "config.toml"
+MAX_DAYS: Final = 36_500
 
 _SHORTCUTS: Final = {"GLIMT_HOST": "host", "GLIMT_PORT": "port"}
 _PREFIX: Final = "GLIMT__"
@@ -66,6 +68,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_s: float = 30.0
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
+    data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
     catalog: CatalogSettings = CatalogSettings()
     routing: Policy = Policy()
@@ -193,6 +196,8 @@ def _check(config: Config) -> None:
     for name, value in msgspec.structs.asdict(config.attempts).items():
         if not value > 0:
             raise ConfigError(f"attempts.{name}: must be more than 0.")
+    if not 0 <= config.data.responses_days <= MAX_DAYS:
+        raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):

@@ -69,7 +69,7 @@ class MessageField(msgspec.Struct, forbid_unknown_fields=True):
     content: str | list[Block]
 
 
-class ToolField(msgspec.Struct):
+class ToolField(msgspec.Struct, forbid_unknown_fields=True):
     """A tool of the client's. Those that the server would have to run are left out.
 
     Attributes:
@@ -87,7 +87,7 @@ class ToolField(msgspec.Struct):
     name: str
     description: str | None = None
     input_schema: dict[str, Any] | None = None
-    type: str | None = None
+    type: Literal["custom"] | None = None
     strict: bool | None = None
     defer_loading: bool | None = None
     cache_control: Any = None
