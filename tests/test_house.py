@@ -34,6 +34,7 @@ TORCH_FREE = (
     "glimt.cli.serve",
     "glimt.cli.chat",
     "glimt.cli.models",
+    "glimt.cli.route",
     "glimt.cli.bench",
     "glimt.providers.local",
     "glimt.providers.scripted",
@@ -54,6 +55,7 @@ MAY_CATCH_EVERYTHING = {
     "api/endpoint.py": "a request, before its answer began",
     "api/stream.py": "a request, in the middle of its answer",
     "app/local.py": "a thread: what it raises is handed to whoever waits for it",
+    "data/database.py": "a thread: what it raises is handed to whoever waits for it",
     "engine/grammar/probe.py": "a thread: what it raises is raised again where it is awaited",
     "engine/loop.py": "the worker process while it serves",
     "engine/worker.py": "the worker process while it loads",
@@ -271,7 +273,8 @@ def test_the_map_shows_what_is_there() -> None:
 def test_what_is_imported_is_declared() -> None:
     """Every third-party package that the source imports is among the requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["engine"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["engine"], *extras["gpu"]]
     named = {normal(re.split(r"[\[<>=!;~ ]", requirement)[0]) for requirement in declared}
     known = packages_distributions()
     missing: set[str] = set()

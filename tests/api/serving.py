@@ -17,6 +17,8 @@ from glimt.app.http_server import HttpServer
 from glimt.app.listen import address_of, bind
 from glimt.core.clock import SystemClock
 from glimt.core.provider import Provider
+from glimt.data.database import Database
+from glimt.data.responses import ResponseStore
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
@@ -53,6 +55,8 @@ def services(
     *providers: Provider,
     settings: HttpSettings | None = None,
     api_keys: tuple[str, ...] = (),
+    database: Database | None = None,
+    days: float = 30,
 ) -> tuple[Services, FixedReadiness]:
     """What endpoints need, around providers that a test brings along."""
     registry = Registry()
@@ -74,6 +78,7 @@ def services(
         settings=settings or HttpSettings(),
         thoughts=ThoughtKey(lambda: b"a secret of tests, and of 32 bytes"),
         api_keys=api_keys,
+        responses=None if database is None else ResponseStore(database, clock, days=days),
     )
     return built, readiness
 
@@ -83,9 +88,11 @@ def serving(
     *providers: Provider,
     settings: HttpSettings | None = None,
     api_keys: tuple[str, ...] = (),
+    database_url: str | None = None,
 ) -> Iterator[Served]:
     """An HTTP server that answers from `providers` until the block ends."""
-    built, readiness = services(*providers, settings=settings, api_keys=api_keys)
+    database = None if database_url is None else Database(database_url)
+    built, readiness = services(*providers, settings=settings, api_keys=api_keys, database=database)
     listener = bind(Config(port=0))
     server = HttpServer(create_app(built), drain_s=2)
     thread = threading.Thread(target=_run, args=(server, listener), name="server-under-test")
@@ -95,6 +102,8 @@ def serving(
     finally:
         server.should_exit = True
         thread.join()
+        if database is not None:
+            asyncio.run(database.close())
 
 
 def _run(server: HttpServer, listener: socket.socket) -> None:

@@ -15,7 +15,7 @@ from glimt.api.openapi import describe
 from glimt.api.routes import create_app, create_routes
 from glimt.api.schemas import REFERENCE, Schemas
 from glimt.core.errors import Overloaded, Unavailable
-from glimt.core.events import Finished
+from glimt.core.events import Finished, Started
 from glimt.core.parts import ToolCallPart
 from glimt.core.usage import Timing, Usage
 from glimt.providers.scripted import Script, ScriptedProvider, say
@@ -72,9 +72,11 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+def stage(tmp_path_factory) -> Iterator[Stage]:
     found: list[Stage] = []
-    with serving(ScriptedProvider(write=lambda _: found[0].script)) as served:
+    provider = ScriptedProvider(write=lambda _: found[0].script)
+    database = f"sqlite:///{tmp_path_factory.mktemp('home')}/glimt.db"
+    with serving(provider, database_url=database) as served:
         with httpx2.Client(trust_env=False) as client:
             document = client.get(served.url + "/openapi.json").json()
         found.append(Stage(served.url, ANSWER, Judge(document)))
@@ -203,7 +205,13 @@ def test_dialects_are_as_described(dialect, stage, http):
 
 def test_every_get_is_as_described(stage, http):
     """Every address that can be read answers in the type that is told."""
-    names = {"{section}/{name}": "guides/quickstart.md", "page/{name}": "page/page.js"}
+    stage.script = say("kept", started=Started(id="glimt-1", model="m", created=1, provider="p"))
+    kept = http.post(stage.url + "/v1/responses", json={"model": "scripted", "input": "hi"}).json()
+    names = {
+        "{section}/{name}": "guides/quickstart.md",
+        "page/{name}": "page/page.js",
+        "{response_id}": kept["id"],
+    }
     for route in ROUTES:
         if route.method == "GET":
             path = path_of(route)

@@ -5,6 +5,7 @@ behind a key without one.
 """
 
 import os
+from pathlib import Path
 
 import pytest
 import schemathesis
@@ -50,11 +51,14 @@ def ask(cases, number: int, headers: dict[str, str]) -> set[int]:
     return statuses
 
 
-def send(number: int, mode: GenerationMode, headers: dict[str, str]) -> dict[str, set[int]]:
+def send(
+    folder: Path, number: int, mode: GenerationMode, headers: dict[str, str]
+) -> dict[str, set[int]]:
     """Ask every operation `number` times; which statuses each gave."""
     seen: dict[str, set[int]] = {}
     script = say("a", "b", reasoning=["c"])
-    with serving(ScriptedProvider(script), api_keys=(KEY,)) as served:
+    database = f"sqlite:///{folder}/glimt.db"
+    with serving(ScriptedProvider(script), api_keys=(KEY,), database_url=database) as served:
         schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
         for found in schema.get_all_operations():
             operation = found.ok()
@@ -68,9 +72,9 @@ def send(number: int, mode: GenerationMode, headers: dict[str, str]) -> dict[str
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
-def test_any_request(mode):
+def test_any_request(mode, tmp_path):
     """A request that the description allows, or one that it forbids, is answered as it says."""
-    seen = send(5, mode, {"authorization": f"Bearer {KEY}"})
+    seen = send(tmp_path, 5, mode, {"authorization": f"Bearer {KEY}"})
     assert not any(401 in statuses for statuses in seen.values())
     assert 200 in seen["GET /v1/models"]
 
@@ -78,14 +82,16 @@ def test_any_request(mode):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
-def test_many_requests(mode):
+def test_many_requests(mode, tmp_path):
     """The same for longer; `GLIMT_FUZZ` says how often each operation is asked."""
-    send(int(os.environ.get("GLIMT_FUZZ", "60")), mode, {"authorization": f"Bearer {KEY}"})
+    send(
+        tmp_path, int(os.environ.get("GLIMT_FUZZ", "60")), mode, {"authorization": f"Bearer {KEY}"}
+    )
 
 
-def test_without_a_key():
+def test_without_a_key(tmp_path):
     """Without a key nothing but the open addresses answers."""
-    seen = send(2, GenerationMode.POSITIVE, {"authorization": "Bearer wrong"})
+    seen = send(tmp_path, 2, GenerationMode.POSITIVE, {"authorization": "Bearer wrong"})
     for label, statuses in seen.items():
         path = label.partition(" ")[2]
         is_open = path in {"/", "/health", "/ready", "/openapi.json", "/llms.txt"}

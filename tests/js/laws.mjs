@@ -46,10 +46,23 @@ export async function parts(stream) {
  * ai: one generation of the SDK. model, stranger: a model by its name, with the key and with another
  * one. off, on: settings for no thought and for some. raises: checks that an error is of the class
  * that the SDK has for a bad "key", "model" or "input". shown: whether the provider shows thoughts.
+ * least: the lowest limit of tokens that the format has. stops: whether the provider sends stop
+ * sequences. fixed: what makes an answer the same each time.
  */
-export function laws({ ai, model, stranger, off, on, raises, shown = true }) {
+export function laws({
+  ai,
+  model,
+  stranger,
+  off,
+  on,
+  raises,
+  shown = true,
+  least = 1,
+  stops = true,
+  fixed = { temperature: 0 },
+}) {
   const { generateText, streamText, tool } = ai;
-  const plain = { model: model(MODEL), temperature: 0, maxRetries: 0, ...off };
+  const plain = { model: model(MODEL), maxRetries: 0, ...fixed, ...off };
   const thinking = { ...plain, ...on, maxOutputTokens: 200 };
   const weather = (execute) =>
     tool({
@@ -83,8 +96,10 @@ export function laws({ ai, model, stranger, off, on, raises, shown = true }) {
   });
 
   test('a system message, earlier turns and settings are understood', async () => {
+    const limit = Math.max(3, least);
     const answer = await generateText({
       ...plain,
+      ...(limit > 3 ? on : {}), // A thought is longer.
       messages: [
         { role: 'user', content: 'My name is Ada.' },
         { role: 'assistant', content: 'Hello Ada.' },
@@ -92,13 +107,14 @@ export function laws({ ai, model, stranger, off, on, raises, shown = true }) {
       ],
       temperature: 0.5,
       topP: 0.9,
-      maxOutputTokens: 3,
+      maxOutputTokens: limit,
     });
     assert.equal(answer.finishReason, 'length');
-    assert.equal(answer.usage.outputTokens, 3);
+    assert.equal(answer.usage.outputTokens, limit);
   });
 
-  test('a stop sequence ends the answer and is no part of it', async () => {
+  const withStops = stops ? test : () => {};
+  withStops('a stop sequence ends the answer and is no part of it', async () => {
     const whole = await generateText({ ...plain, prompt: QUESTION });
     const cut = await generateText({ ...plain, prompt: QUESTION, stopSequences: ['9'] });
     assert.equal(cut.text, whole.text.slice(0, whole.text.indexOf('9')));
@@ -107,7 +123,7 @@ export function laws({ ai, model, stranger, off, on, raises, shown = true }) {
 
   test('what was asked before is cached, and the bill says so', async () => {
     const prompt = `Count these words: ${`${Math.random()} red green blue `.repeat(20)}`;
-    const ask = () => generateText({ ...plain, prompt, maxOutputTokens: 1 });
+    const ask = () => generateText({ ...plain, prompt, maxOutputTokens: least });
     const first = (await ask()).usage;
     const second = (await ask()).usage;
     assert.ok(cached(second) >= cached(first) + 64);

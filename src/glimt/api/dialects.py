@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from glimt.api.counting import Counting
 from glimt.api.endpoint import AnswerEndpoint
+from glimt.api.responses import InputTokens, ResponsesAnswer
 from glimt.api.services import Services
 from glimt.core.errors import GlimtError
 from glimt.wire.ai_sdk import errors as ai_sdk
@@ -21,6 +22,7 @@ from glimt.wire.codec import Codec, ErrorBody
 from glimt.wire.dialect import dialect_of
 from glimt.wire.messages import errors as messages
 from glimt.wire.messages.codec import MessagesCodec
+from glimt.wire.responses.codec import ResponsesCodec
 
 TextHeaders: TypeAlias = Mapping[str, str]
 """Request headers by their lower-case names; the first of each counts."""
@@ -41,6 +43,25 @@ class DialectEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         codec = self._choose(scope["path"], text_headers(scope))
         await AnswerEndpoint(codec, self._services)(scope, receive, send)
+
+
+class ResponsesEndpoint:
+    """`/v1/responses`: an ASGI application that answers in the Responses format."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        codec = ResponsesCodec(text_headers(scope), self._services.thoughts)
+        await ResponsesAnswer(codec, self._services)(scope, receive, send)
+
+
+class InputTokensEndpoint(ResponsesEndpoint):
+    """`/v1/responses/input_tokens`: how long the prompt of a request would be."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        codec = ResponsesCodec(text_headers(scope), self._services.thoughts)
+        await InputTokens(codec, self._services)(scope, receive, send)
 
 
 def chat_completions(path: str, headers: TextHeaders) -> Codec:

@@ -4,7 +4,7 @@ Knows HTTP and the codec's interface; what a format looks like is its codec's bu
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -23,17 +23,22 @@ from glimt.api.http import (
 from glimt.api.services import Services
 from glimt.api.stream import EventStream, until_gone
 from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequest
-from glimt.core.events import Answer, Started, collect
+from glimt.core.events import Answer, Event, Started, collect
 from glimt.gateway.closing import closing
-from glimt.wire.codec import Call, Codec, ErrorBody, client_warnings
+from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warnings
 from glimt.wire.sampling import check_deadline
 
 DEADLINE_HEADER: Final = "x-glimt-deadline-s"
+ROUTE_HEADER: Final = "x-glimt-route"
 INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 
 
 class AnswerEndpoint:
-    """An ASGI application that answers in one wire format."""
+    """An ASGI application that answers in one wire format.
+
+    A format that needs more than its codec overrides `prepare`, `respond`, `document` and
+    `encoded`.
+    """
 
     def __init__(self, codec: Codec, services: Services) -> None:
         self._codec = codec
@@ -44,11 +49,8 @@ class AnswerEndpoint:
         try:
             body = await read_body(scope, receive, self._services.settings.max_body_bytes)
             since_s = self._services.clock.monotonic()
-            call = self._completed(self._decode(scope, body), scope)
-            if call.stream:
-                await self._stream(call, receive, send, since_s=since_s)
-            else:
-                await self._unary(call, receive, send, since_s=since_s)
+            call = await self.prepare(self._decode(scope, body), scope)
+            await self.respond(call, receive, send, since_s=since_s)
         except ClientGone:
             return
         except GlimtError as error:
@@ -64,7 +66,7 @@ class AnswerEndpoint:
         except InvalidRequest as error:
             raise explain_media_type(scope, error) from None
 
-    def _completed(self, call: Call, scope: Scope) -> Call:
+    async def prepare(self, call: Call, scope: Scope) -> Call:
         """The call, with what HTTP says beside the body: whose it is, and until when."""
         tenant: str = scope.get(TENANT, "")
         limits = [call.request.deadline_s, _deadline(scope), self._services.settings.max_answer_s]
@@ -77,9 +79,14 @@ class AnswerEndpoint:
         )
         return msgspec.structs.replace(call, requests=requests)
 
+    async def respond(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        """What is done with a call: it is answered, at once or as a stream."""
+        answering = self._stream if call.stream else self._unary
+        await answering(call, receive, send, since_s=since_s)
+
     async def _unary(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
         answer = await until_gone(receive, self._collect(call, since_s))
-        body = self._codec.unary(call, answer)
+        body = await self.document(call, answer)
         headers = _answer_headers(call, answer.warnings)(answer.started)
         await send_document(send, 200, body, headers=headers)
 
@@ -88,10 +95,22 @@ class AnswerEndpoint:
         async with closing(events):
             return await collect(events)
 
+    async def document(self, call: Call, answer: Answer) -> bytes:
+        """The whole answer as it is sent."""
+        return self._codec.unary(call, answer)
+
+    def encoded(
+        self, call: Call, events: AsyncIterator[Event]
+    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        """A stream's events, and what encodes them."""
+        return events, self._codec.stream(call)
+
     async def _stream(self, call: Call, receive: Receive, send: Send, *, since_s: float) -> None:
+        answer = self._services.gateway.answer_all(call.requests, since_s=since_s)
+        events, encoder = self.encoded(call, answer)
         stream = EventStream(
-            self._services.gateway.answer_all(call.requests, since_s=since_s),
-            self._codec.stream(call),
+            events,
+            encoder,
             keepalive_s=self._services.settings.keepalive_s,
             headers=_answer_headers(call),
         )
@@ -116,10 +135,18 @@ async def send_error(send: Send, codec: ErrorCodec, error: GlimtError, call: Cal
 
 
 def error_headers(error: GlimtError) -> Headers:
-    """When to try again, rounded up to the whole seconds that the header has."""
-    if error.retry_after_s is None:
+    """Who was tried, and when to try again, rounded up to the header's whole seconds."""
+    headers = _route_header(error.route)
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    return headers
+
+
+def _route_header(route: Sequence[str]) -> Headers:
+    """`x-glimt-route`: who was tried in vain, each with why, then who answers."""
+    if not route:
         return []
-    return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s)))]
+    return [(ROUTE_HEADER.encode(), ", ".join(route).encode("ascii", "replace"))]
 
 
 def _deadline(scope: Scope) -> float | None:
@@ -135,7 +162,7 @@ def _deadline(scope: Scope) -> float | None:
 
 
 def _answer_headers(call: Call, late: Sequence[str] = ()) -> Callable[[Started | None], Headers]:
-    """`x-glimt-model` and `x-glimt-warnings`, as far as they are known when headers are sent."""
+    """Model, route and warnings, as far as they are known when headers are sent."""
 
     def headers(started: Started | None) -> Headers:
         warnings = list(call.warnings)
@@ -143,6 +170,10 @@ def _answer_headers(call: Call, late: Sequence[str] = ()) -> Callable[[Started |
             return warning_headers(warnings)
         warnings += client_warnings((*started.warnings, *late), call.names)
         model = started.model if started.model.isprintable() else ascii(started.model)
-        return [(b"x-glimt-model", model.encode("ascii", "replace")), *warning_headers(warnings)]
+        return [
+            (b"x-glimt-model", model.encode("ascii", "replace")),
+            *_route_header(started.route or (started.provider,)),
+            *warning_headers(warnings),
+        ]
 
     return headers

@@ -3,12 +3,14 @@
 Beside each endpoint stands the description of what it does; the API's document is made of them.
 """
 
-from glimt.api import documents, health, models
+from glimt.api import documents, health, models, responses
 from glimt.api.described import Described
 from glimt.api.dialects import (
     MESSAGES_PATH,
     CountTokensEndpoint,
     DialectEndpoint,
+    InputTokensEndpoint,
+    ResponsesEndpoint,
     anthropic,
     chat_completions,
     language_model,
@@ -23,6 +25,7 @@ from glimt.wire.completions.codec import CompletionsCodec
 from glimt.wire.completions.description import COMPLETIONS
 from glimt.wire.dialect import DIALECTS
 from glimt.wire.messages import description as messages
+from glimt.wire.responses import description as told
 
 
 def create_app(services: Services) -> Edge:
@@ -37,6 +40,7 @@ def create_routes(services: Services) -> list[Described]:
         *_chat_completions(services),
         Described("/v1/completions", completions, COMPLETIONS, method="POST"),
         *_messages(services),
+        *_responses(services),
         *_ai_sdk(services),
         *_models(services),
         Described("/v1/tcp_warming", models.WarmingEndpoint(), models.WARMING),
@@ -67,6 +71,23 @@ def _messages(services: Services) -> list[Described]:
     return [
         Described(MESSAGES_PATH, answering, messages.MESSAGES, method="POST"),
         Described(f"{MESSAGES_PATH}/count_tokens", counting, messages.COUNT_TOKENS, method="POST"),
+    ]
+
+
+def _responses(services: Services) -> list[Described]:
+    create = "/v1/responses"
+    one = f"{create}/{{response_id}}"
+    kept = responses.ResponseEndpoint(services)
+    cancel, items = responses.CancelEndpoint(services), responses.InputItemsEndpoint(services)
+    return [
+        Described(create, ResponsesEndpoint(services), told.CREATE, method="POST"),
+        Described(
+            f"{create}/input_tokens", InputTokensEndpoint(services), told.COUNT, method="POST"
+        ),
+        Described(one, kept, told.RETRIEVE),
+        Described(one, kept, told.DELETE, method="DELETE"),
+        Described(f"{one}/cancel", cancel, told.CANCEL, method="POST"),
+        Described(f"{one}/input_items", items, told.INPUT_ITEMS),
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from glimt.api.settings import HttpSettings
 from glimt.core.clock import Clock
+from glimt.data.responses import ResponseStore
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness
@@ -20,6 +21,7 @@ class Services:
         thoughts: Signs thoughts, and tells ours when they come back.
         metrics: Makes the text for `/metrics`.
         access_log: Whether each request is logged.
+        responses: Where responses are kept; None keeps none.
     """
 
     gateway: Gateway
@@ -31,3 +33,4 @@ class Services:
     metrics: Callable[[], Awaitable[bytes]]
     api_keys: tuple[str, ...] = ()
     access_log: bool = True
+    responses: ResponseStore | None = None

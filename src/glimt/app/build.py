@@ -1,6 +1,7 @@
 """From a configuration to a running house: every object is made and joined here, nowhere else."""
 
-from typing import Any
+import os
+from typing import Any, Final
 
 import structlog
 
@@ -8,17 +9,23 @@ from glimt.api.edge import Edge
 from glimt.api.routes import create_app
 from glimt.api.services import Services
 from glimt.app.config import Config
+from glimt.app.elsewhere import elsewhere
 from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
 from glimt.app.secret import thought_secret
 from glimt.app.shared import Share, SharedModel
-from glimt.core.clock import SystemClock
+from glimt.core.clock import Clock, SystemClock
+from glimt.data.database import Database
+from glimt.data.responses import ResponseStore
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.registry import Registry
 from glimt.gateway.thoughts import ThoughtKey
+
+DATABASE: Final = "glimt.db"
+"""The file in the home folder, where no other database is named."""
 
 
 class House:
@@ -29,10 +36,14 @@ class House:
         model: The model on this machine.
         meter: What this process counted.
         peers: The other processes of this server, where there are some.
+        database: What outlives the process; opened when it is first needed.
     """
 
     def __init__(self, config: Config, *, share: Share | None = None) -> None:
-        """Nothing starts yet. `share` is another process's engine, in place of one of our own."""
+        """Nothing starts yet. `share` is another process's engine, in place of one of our own.
+
+        Raises ConfigError when a place elsewhere is described in a way that cannot be used.
+        """
         logger: Any = structlog.get_logger()
         clock = SystemClock()
         registry = Registry()
@@ -43,9 +54,12 @@ class House:
             self.model = SharedModel(share, registry, config.engine)
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
+        self._elsewhere = elsewhere(config, os.environ, clock=clock, keeps_history=share is None)
+        roads = None if self._elsewhere is None else self._elsewhere.roads
+        self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
         self.app: Edge = create_app(
             Services(
-                gateway=Gateway(registry, self.model, self.meter, clock=clock),
+                gateway=Gateway(registry, self.model, self.meter, clock=clock, roads=roads),
                 readiness=self.model,
                 meter=self.meter,
                 clock=clock,
@@ -54,6 +68,7 @@ class House:
                 metrics=self._metrics,
                 api_keys=config.api_keys,
                 access_log=config.log.access,
+                responses=self._responses(config, clock),
             )
         )
 
@@ -79,6 +94,13 @@ class House:
     async def close(self) -> None:
         """End everything; the last step."""
         await self.model.close()
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
+        await self.database.close()
+
+    def _responses(self, config: Config, clock: Clock) -> ResponseStore | None:
+        days = config.data.responses_days
+        return ResponseStore(self.database, clock, days=days) if days else None
 
     async def _metrics(self) -> bytes:
         await self.model.refresh_stats()

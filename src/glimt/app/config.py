@@ -16,10 +16,15 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from glimt.api.settings import HttpSettings
+from glimt.catalog.settings import CatalogSettings, ProviderSettings
+from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
+from glimt.gateway.attempt import AttemptSettings
+from glimt.gateway.policy import Policy
 
 DEFAULT_PORT: Final = 4747
 FILE_NAME: Final = "config.toml"
+MAX_DAYS: Final = 36_500
 
 _SHORTCUTS: Final = {"GLIMT_HOST": "host", "GLIMT_PORT": "port"}
 _PREFIX: Final = "GLIMT__"
@@ -52,6 +57,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         api_keys: Who may ask; empty lets everybody who reaches the address.
         processes: How many processes take requests; they share one engine.
         drain_s: How long answers under way may take to finish once the server is told to stop.
+        providers: Other places that serve models, each under `[providers.NAME]`.
         home: The folder for configuration, downloaded models and data; not a key of the file.
     """
 
@@ -62,7 +68,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_s: float = 30.0
     engine: EngineSettings = EngineSettings()
     http: HttpSettings = HttpSettings()
+    data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    routing: Policy = Policy()
+    attempts: AttemptSettings = AttemptSettings()
+    providers: dict[str, ProviderSettings] = {}
     home: Path = Path()
 
 
@@ -167,6 +178,8 @@ def _explained(message: str) -> str:
     struct: type[msgspec.Struct] = Config
     for part in filter(None, section.split(".")):
         struct = Config.__annotations__.get(part, Config)
+    if section.startswith("providers["):
+        struct = ProviderSettings
     known = [field for field in struct.__struct_fields__ if field != "home"]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}."
@@ -180,6 +193,11 @@ def _check(config: Config) -> None:
         raise ConfigError("processes: at least one has to take requests.")
     if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
+    for name, value in msgspec.structs.asdict(config.attempts).items():
+        if not value > 0:
+            raise ConfigError(f"attempts.{name}: must be more than 0.")
+    if not 0 <= config.data.responses_days <= MAX_DAYS:
+        raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):

@@ -72,6 +72,11 @@ class Fields:
         """A field's JSON text, left where it is; empty when it is absent."""
         return bytes(self._raw[name]) if name in self._raw else b""
 
+    @staticmethod
+    def is_text(raw: msgspec.Raw) -> bool:
+        """Whether a field's JSON is a string."""
+        return bytes(memoryview(raw)[:1]) == b'"'
+
     def take(self, name: str, kind: type[T]) -> T | None:
         """A field as `kind`; None when it is absent or null.
 

@@ -1,4 +1,4 @@
-"""The fields that bodies of OpenAI's chat and text completions share, as types.
+"""The fields that bodies of OpenAI's formats share, as types.
 
 For the API's description alone: `sampling` reads them, one by one, and says what is wrong in the
 client's words. A test holds the two together. Every field may be null, which means: not said.
@@ -46,8 +46,8 @@ class StreamOptions(msgspec.Struct):
     include_obfuscation: bool | None = None
 
 
-class SharedBody(msgspec.Struct, kw_only=True):
-    """How tokens are drawn, what an answer has to look like, and whose request it is.
+class SamplingBody(msgspec.Struct, kw_only=True):
+    """Who shall answer, how tokens are drawn, and how soon.
 
     Attributes:
         model: Who shall answer; `GET /v1/models` lists the names.
@@ -63,7 +63,6 @@ class SharedBody(msgspec.Struct, kw_only=True):
         repetition_penalty: Divides the logits of tokens that came already, the prompt's included.
         logit_bias: Added to the logit of a token, by its id.
         seed: The same seed gives the same answer.
-        n: How many answers to give.
         stop: Texts that end the answer and are not part of it.
         stop_token_ids: Tokens that end the answer and are not part of it.
         include_stop_str_in_output: The text that ended the answer is part of it.
@@ -72,21 +71,12 @@ class SharedBody(msgspec.Struct, kw_only=True):
         max_completion_tokens: OpenAI's newer name of `max_tokens`.
         min_tokens: The fewest tokens of an answer.
         min_completion_tokens: Another name of `min_tokens`.
-        response_format: What the answer has to look like.
-        structured_outputs: What the answer has to look like, in vLLM's words.
-        guided_json: A JSON Schema for the answer, in vLLM's older words.
-        guided_regex: A regular expression for the whole answer.
-        guided_choice: The answer is one of these.
-        guided_grammar: A grammar for the whole answer, in Lark.
-        json_schema: A JSON Schema, in llama.cpp's place for it.
-        regex: A regular expression, in SGLang's place for it.
         service_tier: `flex` fills idle steps, `priority` goes first where that is allowed.
         deadline_s: After so many seconds nobody needs the answer any more.
         prompt_cache_key: A hint which requests begin alike.
         cache_salt: Prefixes are shared only among requests of the same salt.
         user: Who asks.
         safety_identifier: OpenAI's newer name of `user`.
-        user_id: Z.ai's name of `user`.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -104,7 +94,6 @@ class SharedBody(msgspec.Struct, kw_only=True):
         dict[str, Annotated[float, msgspec.Meta(ge=-MAX_LOGIT_BIAS, le=MAX_LOGIT_BIAS)]] | None
     ) = None
     seed: Annotated[int, msgspec.Meta(ge=-MAX_INTEGER - 1, le=MAX_INTEGER)] | None = None
-    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
     stop: Stop | Annotated[list[Stop], msgspec.Meta(max_length=MAX_STOPS)] | None = None
     stop_token_ids: Annotated[list[int], msgspec.Meta(max_length=MAX_STOP_TOKENS)] | None = None
     include_stop_str_in_output: bool | None = None
@@ -113,6 +102,31 @@ class SharedBody(msgspec.Struct, kw_only=True):
     max_completion_tokens: Limit | None = None
     min_tokens: Limit | None = None
     min_completion_tokens: Limit | None = None
+    service_tier: Annotated[str, one_of(*SERVICE_CLASSES)] | None = None
+    deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    prompt_cache_key: str | None = None
+    cache_salt: Stop | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+
+class SharedBody(SamplingBody, kw_only=True):
+    """What chat and text completions have beside that.
+
+    Attributes:
+        n: How many answers to give.
+        response_format: What the answer has to look like.
+        structured_outputs: What the answer has to look like, in vLLM's words.
+        guided_json: A JSON Schema for the answer, in vLLM's older words.
+        guided_regex: A regular expression for the whole answer.
+        guided_choice: The answer is one of these.
+        guided_grammar: A grammar for the whole answer, in Lark.
+        json_schema: A JSON Schema, in llama.cpp's place for it.
+        regex: A regular expression, in SGLang's place for it.
+        user_id: Z.ai's name of `user`.
+    """
+
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
     response_format: ResponseFormatField | None = None
     structured_outputs: StructuredOutputsField | None = None
     guided_json: str | dict[str, Any] | None = None
@@ -121,10 +135,4 @@ class SharedBody(msgspec.Struct, kw_only=True):
     guided_grammar: Stop | None = None
     json_schema: str | dict[str, Any] | None = None
     regex: Stop | None = None
-    service_tier: Annotated[str, one_of(*SERVICE_CLASSES)] | None = None
-    deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    prompt_cache_key: str | None = None
-    cache_salt: Stop | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
     user_id: str | None = None

@@ -90,7 +90,8 @@ def _assistant(message: Message, index: int, warnings: list[str]) -> Value:
     for part in message.parts:
         match part:
             case ReasoningPart():
-                thoughts.append(part.text)
+                # A summary stands in where nothing more is known.
+                thoughts.append(part.text or part.summary or "")
                 if not part.text and part.encrypted is not None:
                     warnings.append(
                         f"messages[{index}]: encrypted reasoning was left out; only its producer "

@@ -61,7 +61,7 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
     body: dict[str, Any] = {
         "model": request.model,
         "messages": [_message(m, f"messages[{i}]") for i, m in enumerate(request.messages)],
-        **_sampling(request.sampling),
+        **sampling_fields(request.sampling),
         **thinking_fields(request.thinking),
         **write_routing(request.routing),
         **request.extensions,
@@ -144,7 +144,7 @@ def _part(part: Part, path: str) -> dict[str, Any]:
         case TextPart():
             return {"type": "text", "text": part.text}
         case ImagePart():
-            image: dict[str, Any] = {"url": part.url or _data_address(part.data, part.media_type)}
+            image: dict[str, Any] = {"url": part.url or data_address(part.data, part.media_type)}
             if part.detail is not None:
                 image["detail"] = part.detail
             return {"type": "image_url", "image_url": image}
@@ -157,14 +157,15 @@ def _part(part: Part, path: str) -> dict[str, Any]:
         case FilePart(kind="file", data=bytes(data)):
             text = base64.b64encode(data).decode()
             if part.media_type is not None:
-                text = _data_address(data, part.media_type)
+                text = data_address(data, part.media_type)
             name = {"filename": part.name} if part.name is not None else {}
             return {"type": "file", "file": {"file_data": text, **name}}
         case _:
             raise UnsupportedParameter(f"{path} has no place in this format.", param=path)
 
 
-def _data_address(data: bytes | None, media_type: str | None) -> str:
+def data_address(data: bytes | None, media_type: str | None) -> str:
+    """Bytes as a `data:` address."""
     return f"data:{media_type or ''};base64,{base64.b64encode(data or b'').decode()}"
 
 
@@ -230,7 +231,8 @@ def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
             assert_never(wanted)
 
 
-def _sampling(sampling: Sampling) -> dict[str, Any]:
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
+    """What is said of drawing tokens, in the words that OpenAI's formats share."""
     fields: dict[str, Any] = {name: getattr(sampling, name) for name in _SAME_NAME}
     fields |= {
         "logit_bias": {str(token): bias for token, bias in sampling.logit_bias.items()} or None,

@@ -105,7 +105,7 @@ def decode_request(
         deadline_s=read_deadline(fields),
         user=read_user(fields),
         session=headers.get("x-session-id") if session is None else session,
-        metadata=_metadata(fields),
+        metadata=read_metadata(fields),
         extensions=fields.rest(),
     )
     return Call(
@@ -165,7 +165,8 @@ def _top_logprobs(fields: Fields) -> int | None:
     return (top or 0) if wanted else None
 
 
-def _metadata(fields: Fields) -> dict[str, str]:
+def read_metadata(fields: Fields) -> dict[str, str]:
+    """`metadata`: a few short pairs. Raises InvalidRequest where they are too many or too long."""
     metadata = fields.take("metadata", dict[str, str]) or {}
     if len(metadata) > _MAX_METADATA:
         raise InvalidRequest(

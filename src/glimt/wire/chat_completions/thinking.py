@@ -47,7 +47,7 @@ class ReasoningField(msgspec.Struct):
     exclude: bool | None = None
 
 
-class _Wishes:
+class Wishes:
     """What was asked, by whom; a second wish of the same kind must agree with the first."""
 
     def __init__(self, names: dict[str, str]) -> None:
@@ -101,9 +101,15 @@ def read_thinking(
     fields: Fields, *, names: dict[str, str], warnings: list[str]
 ) -> tuple[Thinking, dict[str, Any]]:
     """Take every field about thinking; also what is left of the template's arguments."""
-    wishes = _Wishes(names)
-    _thinking_field(fields, wishes, warnings)
+    wishes = Wishes(names)
     _reasoning_field(fields, wishes, warnings)
+    arguments = read_switches(fields, wishes, warnings)
+    return wishes.thinking(), arguments
+
+
+def read_switches(fields: Fields, wishes: Wishes, warnings: list[str]) -> dict[str, Any]:
+    """Take every field but `reasoning`; what is left of the template's arguments."""
+    _thinking_field(fields, wishes, warnings)
     wishes.add_effort(fields.text("reasoning_effort"), "reasoning_effort")
     wishes.add("enabled", fields.flag("enable_thinking"), "enable_thinking")
     if fields.flag("disable_reasoning"):
@@ -119,10 +125,10 @@ def read_thinking(
         path = f"chat_template_kwargs.{key}"
         value = arguments.pop(key, None)
         wishes.add(kind, None if value is None else convert_as(value, bool, path), path)
-    return wishes.thinking(), arguments
+    return arguments
 
 
-def _thinking_field(fields: Fields, wishes: _Wishes, warnings: list[str]) -> None:
+def _thinking_field(fields: Fields, wishes: Wishes, warnings: list[str]) -> None:
     field = fields.shape("thinking", ThinkingField, warnings)
     if field is None:
         return
@@ -137,7 +143,7 @@ def _thinking_field(fields: Fields, wishes: _Wishes, warnings: list[str]) -> Non
     wishes.add_budget(field.budget_tokens, "thinking.budget_tokens")
 
 
-def _reasoning_field(fields: Fields, wishes: _Wishes, warnings: list[str]) -> None:
+def _reasoning_field(fields: Fields, wishes: Wishes, warnings: list[str]) -> None:
     field = fields.shape("reasoning", ReasoningField, warnings)
     if field is None:
         return
@@ -153,7 +159,7 @@ def _reasoning_field(fields: Fields, wishes: _Wishes, warnings: list[str]) -> No
         wishes.add("hidden", value=True, spelling="reasoning.exclude")
 
 
-def _reasoning_format(fields: Fields, wishes: _Wishes) -> None:
+def _reasoning_format(fields: Fields, wishes: Wishes) -> None:
     given = fields.text("reasoning_format")
     if given is None:
         return

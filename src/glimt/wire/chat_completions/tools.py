@@ -13,7 +13,7 @@ from glimt.wire.fields import Fields, convert_as
 
 MAX_TOOLS: Final = 512
 _CHOICE: Final = cast("type[str | dict[str, Any]]", str | dict[str, Any])
-_NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
+NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
 def read_tools(fields: Fields) -> tuple[Tool, ...]:
@@ -39,7 +39,7 @@ def _tool(raw: dict[str, Any], path: str) -> Tool:
     if raw.get("function") is None:
         raise InvalidRequest(f"{path}.function is missing.", param=f"{path}.function")
     function = convert_as(raw["function"], Function, f"{path}.function")
-    if not _NAME.fullmatch(function.name):
+    if not NAME.fullmatch(function.name):
         raise InvalidRequest(
             f"{path}.function.name: 1 to 128 letters, digits and any of _ . : / - are allowed, "
             f"not {function.name!r}.",

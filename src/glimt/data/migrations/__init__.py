@@ -1,0 +1,1 @@
+"""How the tables came to be: Alembic's scripts, run by `glimt.data.database` when it opens one."""

@@ -1,0 +1,1 @@
+"""OpenAI's Responses format, and Open Responses: https://www.openresponses.org/specification."""
