@@ -7,7 +7,7 @@ from unittest import mock
 import msgspec
 
 from glimt.api.described import Described
-from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint
+from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint, ResponsesEndpoint
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.routes import create_routes
 from glimt.api.schemas import REFERENCE, Schemas
@@ -16,6 +16,7 @@ from glimt.wire.codec import Call, Codec
 from glimt.wire.fields import Fields
 from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.operation import Operation
+from glimt.wire.responses.codec import ResponsesCodec
 
 _HTTP = """\
 # HTTP
@@ -203,6 +204,8 @@ def _codec(route: Described) -> Codec:
             return endpoint._choose(route.path, headers)
         case CountTokensEndpoint():
             return _Counting({}, signatures=None)
+        case ResponsesEndpoint():
+            return ResponsesCodec({}, None)
         case other:
             raise TypeError(f"{other} has no codec")
 
