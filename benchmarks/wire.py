@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
@@ -22,43 +22,12 @@ from pydantic import TypeAdapter
 from glimt.core.events import Event, Started, TextDelta
 from glimt.core.parts import Message, TextPart, ToolCallPart, ToolResultPart
 from glimt.core.request import Request, Tool
-from glimt.wire.ai_sdk import asking as ai_sdk
-from glimt.wire.ai_sdk.codec import AiSdkCodec
-from glimt.wire.ai_sdk.generation import V4
-from glimt.wire.ai_sdk.reading import PartDecoder
 from glimt.wire.chat_completions import asking as chat
-from glimt.wire.chat_completions.codec import ChatCompletionsCodec
-from glimt.wire.chat_completions.reading import ChunkDecoder
-from glimt.wire.codec import Codec
+from glimt.wire.formats import FORMATS, Format
 
 REQUEST_TARGET_MS = 0.5
 CHUNK_TARGET_US = 10.0
 BODY_BYTES = 100_000
-
-
-class Format(NamedTuple):
-    """One format, both ways: how a request is written, who reads it, who reads the answer."""
-
-    name: str
-    ask: Callable[[Request], tuple[dict[str, str], bytes]]
-    codec: Callable[[dict[str, str]], Codec]
-    reader: Callable[[], Any]
-
-
-FORMATS = (
-    Format(
-        "chat_completions",
-        lambda request: ({}, chat.encode_request(request)),
-        lambda headers: ChatCompletionsCodec(headers=headers),
-        lambda: ChunkDecoder(provider="p", model="m"),
-    ),
-    Format(
-        "ai_sdk",
-        lambda request: ai_sdk.encode_request(request, V4),
-        lambda headers: AiSdkCodec(V4, headers),
-        lambda: PartDecoder(provider="p", model="m"),
-    ),
-)
 
 
 def agent_request() -> Request:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from writers.commands import commands
+from writers.dialects import dialects
 from writers.errors import error_tree
 from writers.http import http
 from writers.metrics import metrics
@@ -21,6 +22,7 @@ WIDTH = "100"
 PAGES: dict[str, Callable[[], str]] = {
     "cli": commands,
     "config": settings,
+    "dialects": dialects,
     "errors": error_tree,
     "http": http,
     "metrics": metrics,

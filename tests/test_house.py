@@ -34,6 +34,7 @@ TORCH_FREE = (
     "glimt.cli.serve",
     "glimt.cli.chat",
     "glimt.cli.models",
+    "glimt.cli.route",
     "glimt.cli.bench",
     "glimt.providers.local",
     "glimt.providers.scripted",
@@ -49,6 +50,7 @@ HEAVY = {"torch", "triton", "transformers", "safetensors", "huggingface_hub", "n
 
 # Places where a process or a request begins: whatever went wrong below becomes an answer there.
 MAY_CATCH_EVERYTHING = {
+    "api/counting.py": "a request to count",
     "api/edge.py": "the outermost layer of a request",
     "api/endpoint.py": "a request, before its answer began",
     "api/stream.py": "a request, in the middle of its answer",
@@ -271,7 +273,8 @@ def test_the_map_shows_what_is_there() -> None:
 def test_what_is_imported_is_declared() -> None:
     """Every third-party package that the source imports is among the requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["engine"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["engine"], *extras["gpu"]]
     named = {normal(re.split(r"[\[<>=!;~ ]", requirement)[0]) for requirement in declared}
     known = packages_distributions()
     missing: set[str] = set()

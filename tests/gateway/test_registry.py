@@ -2,9 +2,10 @@
 
 import pytest
 
+from glimt.catalog.names import plain_name
 from glimt.core.errors import ModelNotFound
 from glimt.core.provider import ModelInfo
-from glimt.gateway.registry import Registry, plain_name
+from glimt.gateway.registry import Registry
 from glimt.providers.scripted import ScriptedProvider, say
 
 

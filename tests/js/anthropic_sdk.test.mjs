@@ -120,7 +120,7 @@ test('errors have their classes', async () => {
 
 test('a reader that leaves frees the engine', async () => {
   await frees(async () => {
-    const long = { ...plain, max_tokens: 5000, tools: [LONG], tool_choice: { type: 'any' } };
+    const long = { ...plain, max_tokens: 5000, output_config: { format: LONG } };
     const stream = client.messages.stream({ ...long, messages: CITY });
     let seen = 0;
     for await (const event of stream) {
@@ -132,8 +132,8 @@ test('a reader that leaves frees the engine', async () => {
 });
 
 const LONG = {
-  name: 'write',
-  input_schema: {
+  type: 'json_schema',
+  schema: {
     type: 'object',
     properties: {
       digits: { type: 'array', items: { type: 'integer', minimum: 0, maximum: 9 }, minItems: 2000 },

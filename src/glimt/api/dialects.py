@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
+from glimt.api.counting import Counting
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.responses import InputTokens, ResponsesAnswer
 from glimt.api.services import Services
@@ -19,6 +20,8 @@ from glimt.wire.chat_completions import errors as chat
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.codec import Codec, ErrorBody
 from glimt.wire.dialect import dialect_of
+from glimt.wire.messages import errors as messages
+from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.responses.codec import ResponsesCodec
 
 TextHeaders: TypeAlias = Mapping[str, str]
@@ -26,6 +29,7 @@ TextHeaders: TypeAlias = Mapping[str, str]
 Choose: TypeAlias = Callable[[str, TextHeaders], Codec]
 """The codec for a request at a path with these headers."""
 
+MESSAGES_PATH: Final = "/v1/messages"
 AI_SDK_PATHS: Final = tuple(f"{generation.path}/" for generation in GENERATIONS)
 
 
@@ -74,11 +78,38 @@ def language_model(generation: Generation) -> Choose:
     return choose
 
 
-def refusal(scope: Scope, error: GlimtError) -> ErrorBody:
+def anthropic(services: Services) -> Choose:
+    """Anthropic's messages, whose thoughts are signed."""
+
+    def choose(_path: str, headers: TextHeaders) -> Codec:
+        return MessagesCodec(headers, signatures=services.thoughts)
+
+    return choose
+
+
+class CountTokensEndpoint:
+    """`/v1/messages/count_tokens`: how many tokens a message would have as a prompt."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        codec = MessagesCodec(text_headers(scope), signatures=self._services.thoughts)
+        await Counting(codec, self._services)(scope, receive, send)
+
+
+def is_messages(path: str) -> bool:
+    """Whether a path is Anthropic's alone."""
+    return path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/")
+
+
+def refusal(scope: Scope, error: GlimtError, request_id: str) -> ErrorBody:
     """An error that comes before any codec was asked, in the shape that the path's clients read."""
     path: str = scope["path"]
     if path.startswith(AI_SDK_PATHS):
         return ai_sdk.error_body(error, None)
+    if is_messages(path):
+        return messages.error_body(error, None, request_id)
     return chat.error_body(error, None, dialect_of(path, text_headers(scope)))
 
 

@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from glimt.api.auth import TENANT, KeyRing
 from glimt.api.described import Described
-from glimt.api.dialects import refusal
+from glimt.api.dialects import is_messages, refusal
 from glimt.api.endpoint import INTERNAL, error_headers
 from glimt.api.http import Headers, header, send_document
 from glimt.api.services import Services
@@ -103,6 +103,11 @@ class _Exchange:
         given = header(scope, b"x-request-id")
         usable = given is not None and _REQUEST_ID.fullmatch(given)
         self._id = given if usable and given else new_id("req-").encode()
+        self._names_request = is_messages(scope["path"])
+        if self._names_request and self._id != given:
+            # Anthropic's errors have the id in their bodies, where codecs write it.
+            others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
+            scope["headers"] = [*others, (b"x-request-id", self._id)]
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -129,6 +134,8 @@ class _Exchange:
             self.status = message["status"]
             headers: Headers = message["headers"]
             headers.append((b"x-request-id", self._id))
+            if self._names_request:
+                headers.append((b"request-id", self._id))
             self.notes.update(
                 (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
                 for name, value in headers
@@ -141,7 +148,7 @@ class _Exchange:
     async def refuse(self, error: GlimtError, headers: Headers | None = None) -> None:
         """An error in the path's dialect, unless a response is under way already."""
         if self.status == NO_RESPONSE:
-            document = refusal(self._scope, error)
+            document = refusal(self._scope, error, self.request_id)
             await send_document(
                 self.send,
                 document.status,
@@ -186,6 +193,7 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
 async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
         f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
-        "/v1/responses, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, /ready and "
+        "/v1/responses, /v1/messages, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, "
+        "/ready and "
         "/metrics."
     )

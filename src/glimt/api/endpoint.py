@@ -5,7 +5,7 @@ Knows HTTP and the codec's interface; what a format looks like is its codec's bu
 
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from glimt.api.stream import EventStream, until_gone
 from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequest
 from glimt.core.events import Answer, Event, Started, collect
 from glimt.gateway.closing import closing
-from glimt.wire.codec import Call, Codec, StreamEncoder, client_warnings
+from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warnings
 from glimt.wire.sampling import check_deadline
 
 DEADLINE_HEADER: Final = "x-glimt-deadline-s"
@@ -116,7 +116,15 @@ class AnswerEndpoint:
         await stream.respond(receive, send)
 
 
-async def send_error(send: Send, codec: Codec, error: GlimtError, call: Call | None) -> None:
+class ErrorCodec(Protocol):
+    """The part of a codec that errors need."""
+
+    def error(self, error: GlimtError, call: Call | None) -> ErrorBody:
+        """An error that came before any of the answer. `call` is None when it was not decoded."""
+        ...
+
+
+async def send_error(send: Send, codec: ErrorCodec, error: GlimtError, call: Call | None) -> None:
     """An error as a response."""
     document = codec.error(error, call)
     warnings: Any = warning_headers(call.warnings) if call is not None else []

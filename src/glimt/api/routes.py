@@ -6,9 +6,12 @@ Beside each endpoint stands the description of what it does; the API's document 
 from glimt.api import documents, health, models, responses
 from glimt.api.described import Described
 from glimt.api.dialects import (
+    MESSAGES_PATH,
+    CountTokensEndpoint,
     DialectEndpoint,
     InputTokensEndpoint,
     ResponsesEndpoint,
+    anthropic,
     chat_completions,
     language_model,
 )
@@ -21,6 +24,7 @@ from glimt.wire.chat_completions import description as chat
 from glimt.wire.completions.codec import CompletionsCodec
 from glimt.wire.completions.description import COMPLETIONS
 from glimt.wire.dialect import DIALECTS
+from glimt.wire.messages import description as messages
 from glimt.wire.responses import description as told
 
 
@@ -36,6 +40,7 @@ def create_routes(services: Services) -> list[Described]:
         *_chat_completions(services),
         Described("/v1/completions", completions, COMPLETIONS, method="POST"),
         *_responses(services),
+        *_messages(services),
         *_ai_sdk(services),
         *_models(services),
         Described("/v1/tcp_warming", models.WarmingEndpoint(), models.WARMING),
@@ -74,6 +79,15 @@ def _responses(services: Services) -> list[Described]:
         Described(one, kept, told.DELETE, method="DELETE"),
         Described(f"{one}/cancel", cancel, told.CANCEL, method="POST"),
         Described(f"{one}/input_items", items, told.INPUT_ITEMS),
+    ]
+
+
+def _messages(services: Services) -> list[Described]:
+    answering = DialectEndpoint(anthropic(services), services)
+    counting = CountTokensEndpoint(services)
+    return [
+        Described(MESSAGES_PATH, answering, messages.MESSAGES, method="POST"),
+        Described(f"{MESSAGES_PATH}/count_tokens", counting, messages.COUNT_TOKENS, method="POST"),
     ]
 
 

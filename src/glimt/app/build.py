@@ -40,6 +40,8 @@ class House:
     def __init__(self, config: Config, *, share: Share | None = None) -> None:
         """Nothing starts yet. `share` is another process's engine, in place of one of our own."""
         logger: Any = structlog.get_logger()
+        if config.providers:
+            logger.warning("config.providers_not_called_yet", providers=sorted(config.providers))
         clock = SystemClock()
         registry = Registry()
         self.model: EngineModel

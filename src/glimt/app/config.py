@@ -16,8 +16,10 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from glimt.api.settings import HttpSettings
+from glimt.catalog.settings import CatalogSettings, ProviderSettings
 from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
+from glimt.gateway.policy import Policy
 
 DEFAULT_PORT: Final = 4747
 FILE_NAME: Final = "config.toml"
@@ -54,6 +56,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         api_keys: Who may ask; empty lets everybody who reaches the address.
         processes: How many processes take requests; they share one engine.
         drain_s: How long answers under way may take to finish once the server is told to stop.
+        providers: Other places that serve models, each under `[providers.NAME]`.
         home: The folder for configuration, downloaded models and data; not a key of the file.
     """
 
@@ -66,6 +69,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     http: HttpSettings = HttpSettings()
     data: DataSettings = DataSettings()
     log: LogSettings = LogSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    routing: Policy = Policy()
+    providers: dict[str, ProviderSettings] = {}
     home: Path = Path()
 
 
@@ -170,6 +176,8 @@ def _explained(message: str) -> str:
     struct: type[msgspec.Struct] = Config
     for part in filter(None, section.split(".")):
         struct = Config.__annotations__.get(part, Config)
+    if section.startswith("providers["):
+        struct = ProviderSettings
     known = [field for field in struct.__struct_fields__ if field != "home"]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}."

@@ -37,6 +37,12 @@ COMMANDS: Final = (
         "models", "[OPTIONS]", "List the models that a server offers.", "glimt.cli.models:models"
     ),
     Command(
+        "route",
+        "[MODEL] [OPTIONS]",
+        "Show where a request would go, and why.",
+        "glimt.cli.route:route",
+    ),
+    Command(
         "bench", "[OPTIONS]", "Measure a server: latency and throughput.", "glimt.cli.bench:bench"
     ),
 )

@@ -32,6 +32,10 @@ class Batch:
         decode_mask: [num_decodes, 1, longest context of a decode] in the model's dtype, added to
             their scores: 0 where there is a key, minus infinity beyond a sequence's end; `None`
             when there are fewer than two decodes.
+        owners: [num_latent_tokens] int64, the row of `page_table` of each latent query's sequence;
+            `None` where the kernels go sequence by sequence.
+        visible: [num_latent_tokens] int64, how many rows of its sequence a latent query sees: its
+            position and one; zero for one that only pads the batch. `None` as `owners`.
     """
 
     tokens: Tensor
@@ -45,6 +49,8 @@ class Batch:
     num_latent: int
     decode_pages: Tensor
     decode_mask: Tensor | None
+    owners: Tensor | None = None
+    visible: Tensor | None = None
 
     @property
     def num_latent_tokens(self) -> int:

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence as Collection
 from dataclasses import replace
-from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -16,9 +15,12 @@ import torch
 from torch import Tensor
 
 from glimt.engine.batch import Batch
+from glimt.engine.batching import make_batch, order_of
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import GenerationDefaults, ModelConfig
-from glimt.engine.kernels import Kernels, reference
+from glimt.engine.graphs import Graphs
+from glimt.engine.kernels import reference
+from glimt.engine.kernels.choice import choose_kernels
 from glimt.engine.kernels.cpu import CpuKernels
 from glimt.engine.loading import load_weights
 from glimt.engine.messages import EngineInfo, LoadProgress, SamplingParams
@@ -30,9 +32,9 @@ from glimt.engine.weights import Weights, allocate, count_parameters, randomize
 FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
 CPU_CACHE_GB = 1.0
 DUMMY_SEED = 0
-MAX_PADDING = 4
-"""Decodes are computed together while their contexts, padded to the longest, are at most so many
-times what they are: a call each costs more than that for short ones."""
+GRAPHS_BYTES = 1_000_000_000
+"""What recorded graphs may take: their logits, 0.12 GB for all sizes of GLM-4.7-Flash, and as much
+again several times in between; to be measured on a GPU."""
 
 Report = Callable[[LoadProgress], None]
 
@@ -42,20 +44,30 @@ class Runner:
 
     Attributes:
         config: The model's shape; `context_length` is what may really be used.
-        num_pages: Pages of the pool, PAGE_SIZE tokens each.
+        num_pages: Pages of the pool that sequences may own, PAGE_SIZE tokens each.
         expansion_threshold: New tokens from which on a chunk expands its context's latents.
+
+    Args:
+        graphs: Compute steps of few tokens as CUDA graphs; it takes the pool's last page.
     """
 
-    def __init__(self, model: Model, pool: Tensor, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: Model, pool: Tensor, settings: EngineSettings, *, graphs: bool = False
+    ) -> None:
         self.model = model
         self.pool = pool
         self.settings = settings
-        self.num_pages = pool.shape[1]
+        self.num_pages = pool.shape[1] - graphs
         limit = min(model.config.context_length, self.num_pages * PAGE_SIZE)
         self.config = msgspec.structs.replace(model.config, context_length=limit)
         self.expansion_threshold = model.config.expansion_threshold
         self.stop_token_ids = model.config.stop_token_ids
         self.load_s = 0.0
+        self._by_query = graphs or not isinstance(model.kernels, CpuKernels)
+        self._graphs = None
+        if graphs:
+            longest = -(-self.config.context_length // PAGE_SIZE)
+            self._graphs = Graphs(self._compute, pool, max_pages=longest)
         self._last: tuple[Collection[Scheduled], Batch, Tensor] | None = None
 
     @classmethod
@@ -72,10 +84,13 @@ class Runner:
             torch.set_num_threads(settings.threads or _default_threads(config))
         weights = _read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
-            kernels: Kernels = CpuKernels() if device.type == "cpu" else reference
+            kernels = choose_kernels(device)
+            # Plain torch reads lengths on the host, and a recording would keep those of one step.
+            graphs = settings.graphs and device.type == "cuda" and kernels is not reference
             model = Model(config, weights, kernels)
-            pool = _allocate_pool(model, settings, device)
-        runner = cls(model, pool, settings)
+            pool = _allocate_pool(model, settings, device, graphs=graphs)
+        runner = cls(model, pool, settings, graphs=graphs)
+        runner.record_graphs()
         runner.stop_token_ids = GenerationDefaults.load(path).stop_token_ids
         runner.load_s = time.monotonic() - started
         return runner
@@ -108,9 +123,24 @@ class Runner:
             that only pad it are as the model computes them: the weights do not say which they are.
         """
         batch = self.make_batch(step)
+        if self._graphs is not None and self._graphs.fits(batch):
+            hidden, logits = self._graphs.run(batch)
+            self._last = (step, batch, hidden)
+            return logits.index_select(0, batch.wanted)
         hidden = self.model.forward(batch, self.pool)
         self._last = (step, batch, hidden)
         return self.model.logits(hidden.index_select(0, batch.wanted))
+
+    @torch.inference_mode()
+    def record_graphs(self) -> None:
+        """Record the graphs of all sizes, if there are to be graphs."""
+        if self._graphs is not None:
+            self._graphs.record_all()
+
+    def _compute(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """States and logits of every token: what a graph records."""
+        hidden = self.model.forward(batch, self.pool)
+        return hidden, self.model.logits(hidden)
 
     @property
     def can_guess(self) -> bool:
@@ -139,7 +169,9 @@ class Runner:
         (step, batch, hidden), self._last = self._last, None
         following: list[int] = []
         places: dict[Sequence, int] = {}
-        for index, offset in zip(self._order(step), batch.query_starts, strict=False):
+        for index, offset in zip(
+            order_of(step, self.expansion_threshold), batch.query_starts, strict=False
+        ):
             entry = step[index]
             tokens = entry.sequence.tokens
             known = tokens[entry.start + 1 : entry.start + entry.count + 1]
@@ -159,105 +191,13 @@ class Runner:
         return self.config.vocab_size
 
     def make_batch(self, step: Collection[Scheduled]) -> Batch:
-        """The step's tensors: decodes first, then short chunks, then long ones."""
-        order = self._order(step)
-        entries = [step[index] for index in order]
-        counts = [entry.count for entry in entries]
-        starts = [0, *accumulate(counts)]
-        contexts = tuple(entry.start + entry.count for entry in entries)
-        num_decodes = self._num_together(entries)
-        ends = {index: starts[place + 1] for place, index in enumerate(order)}
-        device = self.pool.device
-        pages = [entry.sequence.pages for entry in entries]
-        page_table = _page_table(pages, contexts)
-        decode_pages = page_table
-        if num_decodes < len(entries):
-            decode_pages = _page_table(pages[:num_decodes], contexts[:num_decodes])
-        return Batch(
-            tokens=torch.tensor(_tokens(entries), device=device),
-            positions=torch.tensor(_positions(entries), device=device),
-            slots=torch.tensor(_slots(entries), device=device),
-            page_table=page_table.to(device),
-            query_starts=tuple(starts),
-            context_lengths=contexts,
-            wanted=torch.tensor(
-                [
-                    row
-                    for index, entry in enumerate(step)
-                    for row in range(ends[index] - entry.num_logits, ends[index])
-                ],
-                dtype=torch.int64,
-                device=device,
-            ),
-            num_decodes=num_decodes,
-            num_latent=sum(count < self.expansion_threshold for count in counts),
-            decode_pages=decode_pages.flatten().to(device),
-            decode_mask=self._decode_mask(contexts[:num_decodes]),
+        """The step's tensors, in the order that `order_of` gives."""
+        return make_batch(
+            step,
+            self.pool,
+            expansion_threshold=self.expansion_threshold,
+            by_query=self._by_query,
         )
-
-    def _decode_mask(self, contexts: Collection[int]) -> Tensor | None:
-        if len(contexts) < 2:
-            return None
-        places = torch.arange(max(contexts))
-        beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
-        mask = torch.zeros(beyond.shape, dtype=self.pool.dtype)
-        return mask.masked_fill_(beyond, -torch.inf).to(self.pool.device)
-
-    def _num_together(self, entries: Collection[Scheduled]) -> int:
-        """How many decodes, from the first, waste little when they are padded to one length."""
-        contexts = [entry.start + 1 for entry in entries if entry.count == 1]
-        total = sum(contexts)
-        while contexts and len(contexts) * contexts[-1] > MAX_PADDING * total:
-            total -= contexts.pop()
-        return len(contexts)
-
-    def _order(self, step: Collection[Scheduled]) -> list[int]:
-        """Where in `step` the batch's first sequence is, its second, and so on."""
-        return sorted(range(len(step)), key=lambda index: self._kind(step[index]))
-
-    def _kind(self, entry: Scheduled) -> tuple[int, int]:
-        """Decodes first, the shortest context first, then short chunks, then long ones."""
-        if entry.count == 1:
-            return 0, entry.start
-        return (1, 0) if entry.count < self.expansion_threshold else (2, 0)
-
-
-def _tokens(entries: Collection[Scheduled]) -> list[int]:
-    tokens: list[int] = []
-    for entry in entries:
-        tokens += entry.tokens
-    return tokens
-
-
-def _positions(entries: Collection[Scheduled]) -> list[int]:
-    positions: list[int] = []
-    for entry in entries:
-        positions += range(entry.start, entry.start + entry.count)
-    return positions
-
-
-def _slots(entries: Collection[Scheduled]) -> list[int]:
-    """Rows of the flat pool for the new tokens, page by page."""
-    slots: list[int] = []
-    for entry in entries:
-        place, end = entry.start, entry.start + entry.count
-        while place < end:
-            page, offset = divmod(place, PAGE_SIZE)
-            num_rows = min(PAGE_SIZE - offset, end - place)
-            first = entry.sequence.pages[page] * PAGE_SIZE + offset
-            slots += range(first, first + num_rows)
-            place += num_rows
-    return slots
-
-
-def _page_table(pages: Collection[list[int]], contexts: Collection[int]) -> Tensor:
-    """[sequences, most pages], no wider than the longest context."""
-    widths = [-(-context // PAGE_SIZE) for context in contexts]
-    table = torch.zeros(len(pages), max(widths, default=0), dtype=torch.int64)
-    # Row by row: beside a long context most of the table is padding.
-    for row, owned, width in zip(table, pages, widths, strict=True):
-        row[:width] = torch.tensor(owned[:width])
-    return table
 
 
 def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:
@@ -327,7 +267,9 @@ def _read_weights(
     return load_weights(path, config, dtype=dtype, device=device, progress=report)
 
 
-def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device) -> Tensor:
+def _allocate_pool(
+    model: Model, settings: EngineSettings, device: torch.device, *, graphs: bool
+) -> Tensor:
     """The cache, as large as the settings say or as what is free on the GPU allows.
 
     Raises:
@@ -339,18 +281,18 @@ def _allocate_pool(model: Model, settings: EngineSettings, device: torch.device)
     if settings.cache_gb is not None:
         room = int(settings.cache_gb * 1e9)
     elif device.type == "cuda":
-        room = _free_bytes(model, settings, device)
+        room = _free_bytes(model, settings, device) - graphs * GRAPHS_BYTES
     else:
         room = int(CPU_CACHE_GB * 1e9)
     # More than every sequence at full length is never used.
     longest = -(-model.config.context_length // PAGE_SIZE)
-    num_pages = min(room // page_bytes, settings.max_sequences * longest)
+    num_pages = min(room // page_bytes - graphs, settings.max_sequences * longest)
     if num_pages < 1:
         raise CheckpointError(
             f"{room / 1e9:.3f} GB are left for the cache, but one page takes {page_bytes / 1e9:.3f}"
             " GB. Raise cache_gb or gpu_memory_fraction, or choose a smaller model or dtype."
         )
-    return torch.zeros(layers, num_pages, PAGE_SIZE, width, dtype=dtype, device=device)
+    return torch.zeros(layers, num_pages + graphs, PAGE_SIZE, width, dtype=dtype, device=device)
 
 
 def _free_bytes(model: Model, settings: EngineSettings, device: torch.device) -> int:

@@ -54,6 +54,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             step of two tokens costs what the second one saves, so there it is to be asked for.
         speculation_max_sequences: How many sequences may run for it to be done: with more of
             them the work for wrong guesses costs more than right ones save.
+        graphs: On a GPU, replay recorded CUDA graphs for steps of up to 64 tokens.
         threads: CPU threads for torch; `None` lets the worker choose.
         seed: For dummy weights and for requests without a seed; `None` draws one.
         max_silence_s: A worker that has requests and says nothing for so long hangs: it is killed
@@ -81,6 +82,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cache_isolation: Literal["key", "shared"] = "key"
     speculation: Literal["auto", "on", "off"] = "auto"
     speculation_max_sequences: int = 4
+    graphs: bool = True
     threads: int | None = None
     seed: int | None = None
     max_silence_s: float | None = None

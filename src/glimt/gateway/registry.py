@@ -4,16 +4,11 @@ Every spelling that a GLM model goes by finds the model that is here; a model th
 for the one that was asked for is marked as such. Knows nothing of health or price.
 """
 
-import re
-from typing import Final
-
 import msgspec
 
+from glimt.catalog.names import is_glm, plain_name
 from glimt.core.errors import ModelNotFound
 from glimt.core.provider import ModelInfo, Provider
-
-_GLM: Final = re.compile(r"glm(-|$)")
-_DASHED_VERSION: Final = re.compile(r"glm-(\d)-(\d)(?!\d)")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +56,8 @@ class Registry:
         for provider, model in offers:
             if plain in {plain_name(known) for known in (model.id, *model.aliases)}:
                 return Deployment(provider=provider, info=model)
-        if offers and _GLM.match(plain):
-            offers.sort(key=lambda offer: _GLM.match(plain_name(offer[1].id)) is None)
+        if offers and is_glm(name):
+            offers.sort(key=lambda offer: not is_glm(offer[1].id))
             provider, model = offers[0]
             return Deployment(provider=provider, info=model, stands_in=True)
         known = ", ".join(model.id for _, model in offers) or "none"
@@ -70,12 +65,3 @@ class Registry:
 
     def _offers(self) -> list[tuple[Provider, ModelInfo]]:
         return [(provider, model) for provider in self._providers for model in provider.models()]
-
-
-def plain_name(name: str) -> str:
-    """A model's name without author, variant and vendors' spelling of it.
-
-    "zai-org/GLM-4.7-Flash", "z-ai/glm-4.7-flash:free" and "glm-4-7-flash" are all "glm-4.7-flash".
-    """
-    plain = name.casefold().rpartition("/")[2].partition(":")[0].removeprefix("zai-")
-    return _DASHED_VERSION.sub(r"glm-\1.\2", plain)

@@ -1,0 +1,308 @@
+"""GLM-4.7-Flash on one GPU: every program checked, then timed against the bytes it must move.
+
+    python benchmarks/gpu.py                 everything, on a GPU
+    python benchmarks/gpu.py --quick         fewer sizes
+    python benchmarks/gpu.py --check-only    the programs interpreted on a CPU, and no timing
+
+Weights are random and of full size, made on the device. Without a GPU it says so and exits with 2.
+The last line is JSON. Decode is forward with its logits, through graphs and without; sampling and
+HTTP are not in it (`benchmarks/serving.py` has them).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glimt.engine.config import ModelConfig, parse_config
+from glimt.engine.messages import SamplingParams
+from glimt.engine.runner import Runner
+from glimt.engine.sequence import Scheduled, Sequence
+from glimt.engine.settings import PAGE_SIZE, EngineSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+NO_GPU = 2
+
+FLASH: dict[str, Any] = {
+    "model_type": "glm4_moe_lite",
+    "vocab_size": 154880,
+    "hidden_size": 2048,
+    "intermediate_size": 10240,
+    "moe_intermediate_size": 1536,
+    "num_hidden_layers": 47,
+    "num_attention_heads": 20,
+    "num_key_value_heads": 20,
+    "q_lora_rank": 768,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 192,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 256,
+    "n_routed_experts": 64,
+    "num_experts_per_tok": 4,
+    "n_shared_experts": 1,
+    "n_group": 1,
+    "topk_group": 1,
+    "norm_topk_prob": True,
+    "first_k_dense_replace": 1,
+    "max_position_embeddings": 202752,
+    "rope_theta": 1000000.0,
+    "rms_norm_eps": 1e-5,
+    "routed_scaling_factor": 1.8,
+    "tie_word_embeddings": False,
+    "num_nextn_predict_layers": 0,
+    "dtype": "bfloat16",
+    "eos_token_id": [154820],
+}
+
+
+def main() -> int:
+    """Check, time, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check-only", action="store_true", help="interpret the programs on a CPU")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes")
+    parser.add_argument("--layers", type=int, default=47, help="a shorter network, for a try")
+    options = parser.parse_args()
+    if options.check_only:
+        return check(interpreted=True)
+    if not torch.cuda.is_available():
+        print("No CUDA device: nothing was timed. `--check-only` interprets the programs on a CPU.")
+        return NO_GPU
+    if check(interpreted=False):
+        return 1
+    bandwidth = copy_bandwidth()
+    print(f"\n{torch.cuda.get_device_name()}: copies at {bandwidth / 1e12:.2f} TB/s")
+    config = parse_config(FLASH | {"num_hidden_layers": options.layers})
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "layers": options.layers,
+        "copy_tb_per_s": bandwidth / 1e12,
+    }
+    result["kernels"] = kernels(config, bandwidth)
+    runner = load(options.layers)
+    result["decode"] = decode(runner, bandwidth, quick=options.quick)
+    result["prefill"] = prefill(runner, quick=options.quick)
+    print(json.dumps(result))
+    return 0
+
+
+def check(*, interpreted: bool) -> int:
+    """Compare every program with its definition, in a process of its own; its exit status."""
+    places = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, "-m", "tests.engine.kernels.gpu.programs"],
+        cwd=ROOT,
+        env=os.environ | {"TRITON_INTERPRET": str(int(interpreted)), "PYTHONPATH": places},
+        check=False,
+    ).returncode
+
+
+def seconds(work: Callable[[], Any], *, repeats: int = 20) -> float:
+    """The median time of `work` on the device; the second-level cache is cold each time."""
+    flush = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda")
+    for _ in range(3):
+        work()
+    events = [
+        (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+        for _ in range(repeats)
+    ]
+    for start, end in events:
+        flush.zero_()
+        start.record()
+        work()
+        end.record()
+    torch.cuda.synchronize()
+    return sorted(start.elapsed_time(end) for start, end in events)[repeats // 2] / 1e3
+
+
+def copy_bandwidth() -> float:
+    """Bytes a second, read and written, of a large copy: what floors are computed with."""
+    source = torch.empty(2**31, dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds(lambda: target.copy_(source))
+
+
+def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
+    """Each program at the sizes of one layer: time, floor, and the share of the floor."""
+    from glimt.engine.kernels.gpu.attention import attend  # noqa: PLC0415  needs Triton
+    from glimt.engine.kernels.gpu.experts import experts  # noqa: PLC0415
+    from glimt.engine.kernels.gpu.matvec import matvec  # noqa: PLC0415
+    from glimt.engine.quantization import quantize  # noqa: PLC0415
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, dtype=torch.bfloat16, device="cuda") * shape[-1] ** -0.5
+
+    table: list[dict[str, Any]] = []
+    print(f"\n{'program':40}{'µs':>9}{'floor µs':>10}{'share':>8}")
+
+    def row(name: str, num_bytes: int, work: Callable[[], Any]) -> None:
+        took, floor = seconds(work), num_bytes / bandwidth
+        table.append({"name": name, "us": took * 1e6, "floor_us": floor * 1e6})
+        print(f"{name:40}{took * 1e6:9.1f}{floor * 1e6:10.1f}{floor / took:8.0%}")
+
+    hidden, width = config.hidden_size, config.moe_intermediate_size
+    shapes = {
+        "q_a and kv_a": (config.q_lora_rank + config.cache_width, hidden),
+        "out": (hidden, config.num_heads * config.v_head_dim),
+        "head": (config.vocab_size, hidden),
+    }
+    for name, (num_out, size) in shapes.items():
+        weight = rand(num_out, size)
+        numbers, scales = quantize(weight)
+        for count in (1, 8):
+            values = rand(count, size)
+            row(f"{name}, {count} rows", weight.nbytes, lambda w=weight, v=values: matvec(v, w))
+            row(
+                f"{name}, {count} rows, fp8",
+                numbers.nbytes,
+                lambda w=numbers, s=scales, v=values: matvec(v, w, s),
+            )
+    total = config.num_experts + config.num_shared_experts
+    gate_up, down = rand(total, 2 * width, hidden), rand(total, hidden, width)
+    for count in (1, 4, 8, 16, 17, 64, 256):
+        chosen = torch.rand(count, config.num_experts, device="cuda")
+        chosen = chosen.topk(config.num_experts_per_token).indices
+        shares = torch.full(chosen.shape, 0.45, device="cuda")
+        values = rand(count, hidden)
+        distinct = len(chosen.unique()) + config.num_shared_experts
+        row(
+            f"experts, {count} tokens",
+            distinct * (gate_up[0].nbytes + down[0].nbytes),
+            lambda v=values, c=chosen, s=shares: experts(
+                v, gate_up, down, chosen=c, shares=s, num_shared=config.num_shared_experts
+            ),
+        )
+    for count, context in ((1, 1024), (1, 32768), (1, 131072), (64, 1024)):
+        pages = -(-context // PAGE_SIZE)
+        pool = rand(count * pages, PAGE_SIZE, config.cache_width)
+        page_table = torch.randperm(count * pages, device="cuda").view(count, pages)
+        queries = rand(count, config.num_heads, config.cache_width)
+        visible = torch.full((count,), context, device="cuda")
+        owners = torch.arange(count, device="cuda")
+        row(
+            f"attention, {count} x {context}",
+            count * context * config.cache_width * 2,
+            lambda q=queries, p=pool, t=page_table, o=owners, n=visible: attend(
+                q, p, t, owners=o, visible=n, rank=config.kv_lora_rank, scale=0.06
+            ),
+        )
+    return table
+
+
+def load(num_layers: int) -> Runner:
+    """The whole network with random weights, its cache, and its graphs."""
+    folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"glimt-flash-{num_layers}"
+    folder.mkdir(exist_ok=True)
+    shape = FLASH | {"num_hidden_layers": num_layers}
+    (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
+    started = time.monotonic()
+    runner = Runner.load(EngineSettings(device="cuda", load_format="dummy"), folder)
+    print(f"\nloaded in {time.monotonic() - started:.0f} s, {runner.num_pages} pages")
+    return runner
+
+
+def step_of(num_sequences: int, context: int, count: int, num_pages: int) -> list[Scheduled]:
+    """Sequences that compute their last `count` tokens; pages are shared where they run out."""
+    width = -(-context // PAGE_SIZE)
+    return [
+        Scheduled(
+            Sequence(
+                connection=0,
+                id=index,
+                tokens=[17 * index % 1000] * context,
+                num_prompt=context,
+                sampling=SamplingParams(),
+                pages=[(index * width + place) % num_pages for place in range(width)],
+            ),
+            context - count,
+            count,
+        )
+        for index in range(num_sequences)
+    ]
+
+
+def floor_bytes(config: ModelConfig, num_sequences: int, context: int) -> float:
+    """Bytes that a decode step must read, experts drawn uniformly (docs/performance.md)."""
+    sparse = sum(config.sparse_layers)
+    dense = config.num_layers - sparse
+    hidden, heads = config.hidden_size, config.num_heads
+    attention = hidden * (config.q_lora_rank + config.cache_width)
+    attention += config.q_lora_rank * heads * config.qk_head_dim
+    attention += heads * (config.qk_nope_head_dim + config.v_head_dim) * config.kv_lora_rank
+    attention += hidden * heads * config.v_head_dim
+    expert = 3 * hidden * config.moe_intermediate_size
+    missed = (1 - config.num_experts_per_token / config.num_experts) ** num_sequences
+    used = config.num_experts * (1 - missed) + config.num_shared_experts
+    values = config.num_layers * attention + dense * 3 * hidden * config.intermediate_size
+    values += sparse * used * expert + config.vocab_size * hidden
+    cache = num_sequences * context * config.cache_width * config.num_layers
+    return 2.0 * (values + cache) + 4.0 * sparse * hidden * config.num_experts
+
+
+def decode(runner: Runner, bandwidth: float, *, quick: bool) -> list[dict[str, Any]]:
+    """Tokens a second of decode steps, through graphs and operation by operation."""
+    plain = Runner(runner.model, runner.pool, runner.settings)
+    table: list[dict[str, Any]] = []
+    print(f"\n{'batch':>6}{'context':>9}{'tok/s':>10}{'eager':>10}{'floor':>10}{'share':>8}")
+    cases = [(n, c) for c in (1024, 32768, 131072) for n in (1, 8, 64, 256)]
+    for num_sequences, context in cases[:3] if quick else cases:
+        if num_sequences * context > runner.num_pages * PAGE_SIZE:
+            print(f"{num_sequences:6}{context:9}  does not fit the cache")
+            continue
+        step = step_of(num_sequences, context, 1, runner.num_pages)
+        with_graphs, without = (
+            num_sequences / seconds(partial(each.forward, step), repeats=10)
+            for each in (runner, plain)
+        )
+        floor = num_sequences * bandwidth / floor_bytes(runner.config, num_sequences, context)
+        table.append(
+            {
+                "batch": num_sequences,
+                "context": context,
+                "tok_per_s": with_graphs,
+                "eager_tok_per_s": without,
+                "floor_tok_per_s": floor,
+            }
+        )
+        print(
+            f"{num_sequences:6}{context:9}{with_graphs:10.0f}{without:10.0f}{floor:10.0f}"
+            f"{with_graphs / floor:8.0%}"
+        )
+    return table
+
+
+def prefill(runner: Runner, *, quick: bool) -> list[dict[str, Any]]:
+    """Seconds from a prompt to its first logits, in chunks as the engine makes them."""
+    size = 8192
+    table: list[dict[str, Any]] = []
+    print(f"\n{'prompt':>8}{'TTFT ms':>10}")
+    for length in (1024, 8192) if quick else (1024, 8192, 32768, 131072):
+        if length > runner.num_pages * PAGE_SIZE:
+            print(f"{length:8}  does not fit the cache")
+            continue
+        whole = step_of(1, length, length, runner.num_pages)[0]
+        best = float("inf")
+        for _ in range(2):
+            torch.cuda.synchronize()
+            started = time.monotonic()
+            for start in range(0, length, size):
+                count = min(size, length - start)
+                runner.forward([replace(whole, start=start, count=count)])
+            torch.cuda.synchronize()
+            best = min(best, time.monotonic() - started)
+        table.append({"prompt": length, "ttft_s": best})
+        print(f"{length:8}{best * 1e3:10.0f}")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Facts about models, the places that serve them, and their prices. No I/O beyond its own files."""

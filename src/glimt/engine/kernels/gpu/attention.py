@@ -1,0 +1,149 @@
+# Triton has no types: programs and their launches are checked by running them.
+# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+"""Attention of a few queries to cached latents, split over the context, then combined.
+
+A program takes up to 32 heads of one query and one part of its context, so that the 20 heads of
+GLM-4.7-Flash read a cache row once. How many parts there are depends on the number of queries
+alone, and lengths are read on the device: one CUDA graph serves every context length.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from glimt.engine.kernels.gpu.tile import INTERPRETED, dot, power_of_two
+from glimt.engine.settings import PAGE_SIZE
+
+BLOCK_CONTEXT = 32
+"""Rows of one tile of the context; divides a page, so that a tile needs one page number."""
+
+MAX_SPLITS = 64
+FULL_GRID = 132
+"""Programs that fill the device: the multiprocessors of an H100 or H200."""
+
+
+@triton.jit
+def attend_program(
+    queries, pool, pages, owners, visible, partial, weights, scale, pages_stride, HEADS,
+    RANK: tl.constexpr, ROPE: tl.constexpr, SPLITS: tl.constexpr, PAGE: tl.constexpr,
+    UPCAST: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_C: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
+):  # fmt: skip
+    """One part of one query's context: its share of the result and the log of its weight."""
+    query = tl.program_id(0).to(tl.int64)
+    split = tl.program_id(2)
+    head = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
+    latent, key = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_P)
+    source = queries + (query * HEADS + head[:, None]) * (RANK + ROPE)
+    asked = (head < HEADS)[:, None]
+    query_latent = tl.load(source + latent[None, :], mask=asked & (latent < RANK)[None], other=0.0)
+    query_key = tl.load(source + RANK + key[None, :], mask=asked & (key < ROPE)[None], other=0.0)
+    length = tl.load(visible + query).to(tl.int32)
+    table = pages + tl.load(owners + query).to(tl.int64) * pages_stride
+    part = tl.cdiv(tl.cdiv(length, SPLITS), BLOCK_C) * BLOCK_C
+    end = tl.minimum((split + 1) * part, length)
+
+    highest = tl.full([BLOCK_H], float("-inf"), tl.float32)
+    mass = tl.zeros([BLOCK_H], tl.float32)
+    result = tl.zeros([BLOCK_H, BLOCK_R], tl.float32)
+    for start in range(split * part, end, BLOCK_C):
+        place = start + tl.arange(0, BLOCK_C)
+        there = (place < end)[:, None]
+        page = tl.load(table + start // PAGE).to(tl.int64)
+        row = pool + (page * PAGE + place % PAGE)[:, None] * (RANK + ROPE)
+        latents = tl.load(row + latent[None, :], mask=there & (latent < RANK)[None], other=0.0)
+        keys = tl.load(row + RANK + key[None, :], mask=there & (key < ROPE)[None], other=0.0)
+        scores = dot(query_latent, tl.trans(latents), UPCAST)
+        scores += dot(query_key, tl.trans(keys), UPCAST)
+        scores = tl.where((place < end)[None, :], scores * scale, float("-inf"))
+        higher = tl.maximum(highest, tl.max(scores, 1))
+        shrink = tl.exp(highest - higher)
+        shares = tl.exp(scores - higher[:, None])
+        mass = mass * shrink + tl.sum(shares, 1)
+        result = result * shrink[:, None] + dot(shares.to(latents.dtype), latents, UPCAST)
+        highest = higher
+    # An empty part has no mass; its weight's log is minus infinity and its result zero.
+    safe = tl.where(mass > 0, mass, 1.0)
+    target = (query * HEADS + head) * SPLITS + split
+    tl.store(weights + target, highest + tl.log(safe), mask=head < HEADS)
+    tl.store(
+        partial + target[:, None] * RANK + latent[None, :], result / safe[:, None],
+        mask=asked & (latent < RANK)[None],
+    )  # fmt: skip
+
+
+@triton.jit
+def combine_program(
+    partial, weights, out, RANK: tl.constexpr, SPLITS: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_R: tl.constexpr,
+):  # fmt: skip
+    """The parts of one head of one query, weighted; BLOCK_R columns of the result."""
+    row = tl.program_id(0).to(tl.int64)
+    split = tl.arange(0, BLOCK_S)
+    latent = tl.program_id(1) * BLOCK_R + tl.arange(0, BLOCK_R)
+    logs = tl.load(weights + row * SPLITS + split, mask=split < SPLITS, other=float("-inf"))
+    highest = tl.max(logs, 0)
+    # A query that sees nothing, which pads a batch, comes out as zero.
+    shares = tl.where(highest > float("-inf"), tl.exp(logs - highest), 0.0)
+    mass = tl.sum(shares, 0)
+    parts = tl.load(
+        partial + (row * SPLITS + split)[:, None] * RANK + latent[None, :],
+        mask=(split < SPLITS)[:, None] & (latent < RANK)[None, :], other=0.0,
+    )  # fmt: skip
+    result = tl.sum(parts * shares[:, None], 0) / tl.where(mass > 0, mass, 1.0)
+    tl.store(out + row * RANK + latent, result, mask=latent < RANK)
+
+
+def attend(
+    queries: Tensor,
+    pool: Tensor,
+    page_table: Tensor,
+    *,
+    owners: Tensor,
+    visible: Tensor,
+    rank: int,
+    scale: float,
+) -> Tensor:
+    """Attention of each query to the first rows of its sequence.
+
+    Args:
+        queries: [Q, heads, rank + rope], contiguous.
+        pool: [pages, PAGE_SIZE, rank + rope].
+        page_table: [S, P], the pages of each sequence.
+        owners: [Q], the row of `page_table` that is the query's.
+        visible: [Q], how many rows a query sees; zero gives zeros.
+        rank: Width of the latent part, which comes first in a row.
+        scale: What scores are multiplied with.
+
+    Returns:
+        [Q, heads, rank].
+    """
+    count, heads, width = queries.shape
+    out = torch.empty(count, heads, rank, dtype=queries.dtype, device=queries.device)
+    if not count:
+        return out
+    block_h, splits = shape_of_grid(count, heads)
+    partial = queries.new_empty(count, heads, splits, rank, dtype=torch.float32)
+    weights = queries.new_empty(count, heads, splits, dtype=torch.float32)
+    block_r = max(16, power_of_two(rank))
+    attend_program[(count, triton.cdiv(heads, block_h), splits)](
+        queries, pool, page_table, owners, visible, partial, weights, scale,
+        page_table.stride(0), heads,
+        RANK=rank, ROPE=width - rank, SPLITS=splits, PAGE=PAGE_SIZE, UPCAST=INTERPRETED,
+        BLOCK_H=block_h, BLOCK_C=BLOCK_CONTEXT, BLOCK_R=block_r,
+        BLOCK_P=max(16, power_of_two(width - rank)), num_warps=8, num_stages=2,
+    )  # fmt: skip
+    block_r = min(block_r, 128)
+    combine_program[(count * heads, triton.cdiv(rank, block_r))](
+        partial, weights, out, RANK=rank, SPLITS=splits,
+        BLOCK_S=power_of_two(splits), BLOCK_R=block_r, num_warps=4,
+    )  # fmt: skip
+    return out
+
+
+def shape_of_grid(count: int, heads: int) -> tuple[int, int]:
+    """Heads of one program and parts of a context, for so many queries."""
+    block_h = 16 if heads <= 16 else 32
+    programs = count * -(-heads // block_h)
+    return block_h, min(MAX_SPLITS, -(-FULL_GRID // programs))

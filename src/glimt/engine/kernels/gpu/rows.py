@@ -1,0 +1,180 @@
+# Triton has no types: programs and their launches are checked by running them.
+# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
+"""Programs that work on one row of a tensor: norms, rotation, cache write, choice of experts.
+
+A row fits a program's registers, so it is read once and written once. What each computes is the
+function of the same name in `glimt.engine.kernels.reference`, roundings included. Arithmetic is in
+fp32 throughout and rounded after: bf16 would be too, and the interpreter cannot.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from glimt.engine.kernels.gpu.tile import power_of_two
+
+
+@triton.jit
+def rms_norm_program(
+    values, residual, weight, out, total_out,
+    values_stride, residual_stride, eps,
+    N: tl.constexpr, ADD: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """One row, added to the residual first where ADD says so."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    inside = column < N
+    total = tl.load(values + row * values_stride + column, mask=inside, other=0.0)
+    if ADD:
+        more = tl.load(residual + row * residual_stride + column, mask=inside, other=0.0)
+        total = (total.to(tl.float32) + more.to(tl.float32)).to(more.dtype)
+        tl.store(total_out + row * N + column, total, mask=inside)
+    wide = total.to(tl.float32)
+    scale = tl.rsqrt(tl.sum(wide * wide, 0) / N + eps)
+    gain = tl.load(weight + column, mask=inside, other=0.0)
+    normed = (wide * scale).to(total.dtype).to(tl.float32)
+    tl.store(out + row * N + column, normed * gain.to(tl.float32), mask=inside)
+
+
+@triton.jit
+def rotate_program(
+    values, turns, row_stride, head_stride, HALF: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """The neighbouring pairs of one head of one token, in place."""
+    row = tl.program_id(0).to(tl.int64)
+    pair = tl.arange(0, BLOCK)
+    inside = pair < HALF
+    place = values + row * row_stride + tl.program_id(1) * head_stride + 2 * pair
+    cosine = tl.load(turns + (row * HALF + pair) * 2, mask=inside, other=0.0)
+    sine = tl.load(turns + (row * HALF + pair) * 2 + 1, mask=inside, other=0.0)
+    even = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+    odd = tl.load(place + 1, mask=inside, other=0.0).to(tl.float32)
+    tl.store(place, even * cosine - odd * sine, mask=inside)
+    tl.store(place + 1, even * sine + odd * cosine, mask=inside)
+
+
+@triton.jit
+def store_program(
+    pool, rows, norm, turns, slots, rows_stride, eps,
+    RANK: tl.constexpr, HALF: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_HALF: tl.constexpr,
+):  # fmt: skip
+    """One new row of the cache: the latent normalised, the key rotated, both into their slot."""
+    row = tl.program_id(0).to(tl.int64)
+    target = pool + tl.load(slots + row).to(tl.int64) * (RANK + 2 * HALF)
+    source = rows + row * rows_stride
+    column = tl.arange(0, BLOCK_RANK)
+    inside = column < RANK
+    latent = tl.load(source + column, mask=inside, other=0.0)
+    wide = latent.to(tl.float32)
+    scale = tl.rsqrt(tl.sum(wide * wide, 0) / RANK + eps)
+    gain = tl.load(norm + column, mask=inside, other=0.0)
+    normed = (wide * scale).to(latent.dtype).to(tl.float32)
+    tl.store(target + column, normed * gain.to(tl.float32), mask=inside)
+
+    pair = tl.arange(0, BLOCK_HALF)
+    inside = pair < HALF
+    cosine = tl.load(turns + (row * HALF + pair) * 2, mask=inside, other=0.0)
+    sine = tl.load(turns + (row * HALF + pair) * 2 + 1, mask=inside, other=0.0)
+    even = tl.load(source + RANK + 2 * pair, mask=inside, other=0.0).to(tl.float32)
+    odd = tl.load(source + RANK + 2 * pair + 1, mask=inside, other=0.0).to(tl.float32)
+    tl.store(target + RANK + 2 * pair, even * cosine - odd * sine, mask=inside)
+    tl.store(target + RANK + 2 * pair + 1, even * sine + odd * cosine, mask=inside)
+
+
+@triton.jit
+def choose_program(
+    logits, bias, chosen, shares, factor,
+    E: tl.constexpr, TOP: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr,
+    BLOCK_TOP: tl.constexpr,
+):  # fmt: skip
+    """The TOP experts of one token; the bias steers the choice, never the share."""
+    row = tl.program_id(0).to(tl.int64)
+    expert = tl.arange(0, BLOCK)
+    inside = expert < E
+    scores = tl.sigmoid(tl.load(logits + row * E + expert, mask=inside, other=0.0))
+    choice = scores + tl.load(bias + expert, mask=inside, other=0.0)
+    choice = tl.where(inside, choice, float("-inf"))
+    place = tl.arange(0, BLOCK_TOP)
+    numbers = tl.zeros([BLOCK_TOP], tl.int64)
+    parts = tl.zeros([BLOCK_TOP], tl.float32)
+    for index in tl.static_range(TOP):
+        best = tl.argmax(choice, 0)
+        part = tl.sum(tl.where(expert == best, scores, 0.0), 0)
+        numbers = tl.where(place == index, best.to(tl.int64), numbers)
+        parts = tl.where(place == index, part, parts)
+        choice = tl.where(expert == best, float("-inf"), choice)
+    if NORMALIZE:
+        parts = parts / (tl.sum(parts, 0) + 1e-20)
+    tl.store(chosen + row * TOP + place, numbers, mask=place < TOP)
+    tl.store(shares + row * TOP + place, parts * factor, mask=place < TOP)
+
+
+def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """[T, N], any row stride → [T, N]."""
+    count, size = values.shape
+    out = torch.empty(count, size, dtype=values.dtype, device=values.device)
+    if count:
+        rms_norm_program[(count,)](
+            values, values, weight, out, out, values.stride(0), 0, eps,
+            N=size, ADD=False, BLOCK=power_of_two(size), num_warps=4,
+        )  # fmt: skip
+    return out
+
+
+def add_rms_norm(
+    values: Tensor, residual: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """[T, N] twice → (normed sum, sum)."""
+    count, size = values.shape
+    out, total = (
+        torch.empty(count, size, dtype=values.dtype, device=values.device) for _ in range(2)
+    )
+    if count:
+        rms_norm_program[(count,)](
+            values, residual, weight, out, total, values.stride(0), residual.stride(0), eps,
+            N=size, ADD=True, BLOCK=power_of_two(size), num_warps=4,
+        )  # fmt: skip
+    return out, total
+
+
+def rotate(values: Tensor, rotations: Tensor) -> None:
+    """[T, dim] or [T, heads, dim] in place; pairs lie side by side, other strides are free."""
+    if values.dim() == 2:
+        values = values.unsqueeze(1)
+    count, heads, dim = values.shape
+    if count:
+        rotate_program[(count, heads)](
+            values, torch.view_as_real(rotations), values.stride(0), values.stride(1),
+            HALF=dim // 2, BLOCK=power_of_two(dim // 2), num_warps=1,
+        )  # fmt: skip
+
+
+def store(
+    pool: Tensor, rows: Tensor, *, norm: Tensor, eps: float, rotations: Tensor, slots: Tensor
+) -> None:
+    """As `reference.store`; `rows` may have any row stride and stays as it is."""
+    rank = len(norm)
+    half = (rows.shape[1] - rank) // 2
+    if len(rows):
+        store_program[(len(rows),)](
+            pool, rows, norm, torch.view_as_real(rotations), slots, rows.stride(0), eps,
+            RANK=rank, HALF=half, BLOCK_RANK=power_of_two(rank), BLOCK_HALF=power_of_two(half),
+            num_warps=4,
+        )  # fmt: skip
+
+
+def choose(
+    logits: Tensor, bias: Tensor, *, top: int, normalize: bool, factor: float
+) -> tuple[Tensor, Tensor]:
+    """Router logits [T, E] fp32 → expert numbers [T, top] int64 and shares [T, top] fp32."""
+    count, size = logits.shape
+    chosen = torch.empty(count, top, dtype=torch.int64, device=logits.device)
+    shares = torch.empty(count, top, dtype=torch.float32, device=logits.device)
+    if count:
+        choose_program[(count,)](
+            logits, bias, chosen, shares, factor,
+            E=size, TOP=top, NORMALIZE=normalize, BLOCK=power_of_two(size),
+            BLOCK_TOP=power_of_two(top), num_warps=1,
+        )  # fmt: skip
+    return chosen, shares

@@ -1,0 +1,1 @@
+"""Anthropic's Messages format: https://docs.claude.com/en/api/messages."""
