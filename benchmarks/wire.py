@@ -24,6 +24,7 @@ from glimt.core.parts import Message, TextPart, ToolCallPart, ToolResultPart
 from glimt.core.request import Request, Tool
 from glimt.wire.chat_completions import asking as chat
 from glimt.wire.formats import FORMATS, Format
+from glimt.wire.sse import EventDecoder
 
 REQUEST_TARGET_MS = 0.5
 CHUNK_TARGET_US = 10.0
@@ -76,10 +77,10 @@ def measure(found: Format, request: Request, rounds: int) -> dict[str, tuple[flo
     started = Started(id="glimt-1", model="m", created=5, provider="p")
     opened = encoder.encode(started)
     first, chunk = encoder.encode(delta), encoder.encode(delta)
-    for data in (opened + first).decode().split("\n\n"):
-        if data:
-            reader.feed(data.removeprefix("data: "))
-    text = chunk.decode().strip().removeprefix("data: ")
+    for event in EventDecoder().feed(opened + first):
+        reader.feed(event.data)
+    [event] = EventDecoder().feed(chunk)
+    text = event.data
     return {
         "request read": cost_us(lambda: found.codec(headers).decode(body), rounds),
         "request written": cost_us(lambda: found.ask(request), rounds),

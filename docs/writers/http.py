@@ -7,13 +7,14 @@ from unittest import mock
 import msgspec
 
 from glimt.api.described import Described
-from glimt.api.dialects import DialectEndpoint
+from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.routes import create_routes
 from glimt.api.schemas import REFERENCE, Schemas
 from glimt.core import errors
-from glimt.wire.codec import Codec
+from glimt.wire.codec import Call, Codec
 from glimt.wire.fields import Fields
+from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.operation import Operation
 
 _HTTP = """\
@@ -200,8 +201,17 @@ def _codec(route: Described) -> Codec:
         case DialectEndpoint() as endpoint:
             headers = {p.name: "x" for p in route.operation.parameters if p.required}
             return endpoint._choose(route.path, headers)
+        case CountTokensEndpoint():
+            return _Counting({}, signatures=None)
         case other:
             raise TypeError(f"{other} has no codec")
+
+
+class _Counting(MessagesCodec):
+    """Reads what is to be counted as if it were to be answered."""
+
+    def decode(self, body: bytes) -> Call:
+        return self.decode_count(body)
 
 
 def _said(codec: Codec, example: bytes, name: str) -> str:

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -28,14 +28,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def serving(home: Path, **overrides: object) -> Iterator[str]:
-    """The same with other settings, until the block ends."""
+def serving(
+    home: Path, environ: Mapping[str, str] | None = None, **overrides: object
+) -> Iterator[str]:
+    """The same with other settings, until the block ends; keys of the machine are not its."""
     settings = json.dumps({**SETTINGS, **{k.replace("__", "."): v for k, v in overrides.items()}})
     log = (home / "server.log").open("w+")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GLIMT_")}
+    environment = {k: v for k, v in environment.items() if not k.endswith("_API_KEY")}
     process = subprocess.Popen(
         [sys.executable, "-c", START, settings],
-        env={**environment, "GLIMT_HOME": str(home)},
+        env={**environment, "GLIMT_HOME": str(home), **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=log,
         text=True,

@@ -29,6 +29,7 @@ from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warni
 from glimt.wire.sampling import check_deadline
 
 DEADLINE_HEADER: Final = "x-glimt-deadline-s"
+ROUTE_HEADER: Final = "x-glimt-route"
 INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 
 
@@ -134,10 +135,18 @@ async def send_error(send: Send, codec: ErrorCodec, error: GlimtError, call: Cal
 
 
 def error_headers(error: GlimtError) -> Headers:
-    """When to try again, rounded up to the whole seconds that the header has."""
-    if error.retry_after_s is None:
+    """Who was tried, and when to try again, rounded up to the header's whole seconds."""
+    headers = _route_header(error.route)
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    return headers
+
+
+def _route_header(route: Sequence[str]) -> Headers:
+    """`x-glimt-route`: who was tried in vain, each with why, then who answers."""
+    if not route:
         return []
-    return [(b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s)))]
+    return [(ROUTE_HEADER.encode(), ", ".join(route).encode("ascii", "replace"))]
 
 
 def _deadline(scope: Scope) -> float | None:
@@ -153,7 +162,7 @@ def _deadline(scope: Scope) -> float | None:
 
 
 def _answer_headers(call: Call, late: Sequence[str] = ()) -> Callable[[Started | None], Headers]:
-    """`x-glimt-model` and `x-glimt-warnings`, as far as they are known when headers are sent."""
+    """Model, route and warnings, as far as they are known when headers are sent."""
 
     def headers(started: Started | None) -> Headers:
         warnings = list(call.warnings)
@@ -161,6 +170,10 @@ def _answer_headers(call: Call, late: Sequence[str] = ()) -> Callable[[Started |
             return warning_headers(warnings)
         warnings += client_warnings((*started.warnings, *late), call.names)
         model = started.model if started.model.isprintable() else ascii(started.model)
-        return [(b"x-glimt-model", model.encode("ascii", "replace")), *warning_headers(warnings)]
+        return [
+            (b"x-glimt-model", model.encode("ascii", "replace")),
+            *_route_header(started.route or (started.provider,)),
+            *warning_headers(warnings),
+        ]
 
     return headers

@@ -191,9 +191,12 @@ class _Writer:
         if self._asks_for_key:
             kinds.append(Unauthenticated)
         by_status: dict[int, list[type[GlimtError]]] = {}
-        for kind in sorted(kinds, key=lambda found: found.status):
-            by_status.setdefault(kind.status, []).append(kind)
-        failures = {str(status): self._failure(found) for status, found in by_status.items()}
+        for kind in kinds:
+            status = self._operation.statuses.get(kind, kind.status)
+            by_status.setdefault(status, []).append(kind)
+        failures = {
+            str(status): self._failure(found) for status, found in sorted(by_status.items())
+        }
         if any(parameter.name == "if-none-match" for parameter in self._operation.parameters):
             failures["304"] = {"description": "The client has it already."}
         if self._operation.unready:

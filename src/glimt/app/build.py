@@ -1,5 +1,6 @@
 """From a configuration to a running house: every object is made and joined here, nowhere else."""
 
+import os
 from typing import Any, Final
 
 import structlog
@@ -8,6 +9,7 @@ from glimt.api.edge import Edge
 from glimt.api.routes import create_app
 from glimt.api.services import Services
 from glimt.app.config import Config
+from glimt.app.elsewhere import elsewhere
 from glimt.app.engine_model import EngineModel
 from glimt.app.local import LocalModel
 from glimt.app.peers import Peers
@@ -38,10 +40,11 @@ class House:
     """
 
     def __init__(self, config: Config, *, share: Share | None = None) -> None:
-        """Nothing starts yet. `share` is another process's engine, in place of one of our own."""
+        """Nothing starts yet. `share` is another process's engine, in place of one of our own.
+
+        Raises ConfigError when a place elsewhere is described in a way that cannot be used.
+        """
         logger: Any = structlog.get_logger()
-        if config.providers:
-            logger.warning("config.providers_not_called_yet", providers=sorted(config.providers))
         clock = SystemClock()
         registry = Registry()
         self.model: EngineModel
@@ -52,9 +55,11 @@ class House:
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
         self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
+        self._elsewhere = elsewhere(config, os.environ, clock=clock, keeps_history=share is None)
+        roads = None if self._elsewhere is None else self._elsewhere.roads
         self.app: Edge = create_app(
             Services(
-                gateway=Gateway(registry, self.model, self.meter, clock=clock),
+                gateway=Gateway(registry, self.model, self.meter, clock=clock, roads=roads),
                 readiness=self.model,
                 meter=self.meter,
                 clock=clock,
@@ -89,6 +94,8 @@ class House:
     async def close(self) -> None:
         """End everything; the last step."""
         await self.model.close()
+        if self._elsewhere is not None:
+            await self._elsewhere.close()
         await self.database.close()
 
     def _responses(self, config: Config, clock: Clock) -> ResponseStore | None:

@@ -19,6 +19,7 @@ from glimt.api.settings import HttpSettings
 from glimt.catalog.settings import CatalogSettings, ProviderSettings
 from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
+from glimt.gateway.attempt import AttemptSettings
 from glimt.gateway.policy import Policy
 
 DEFAULT_PORT: Final = 4747
@@ -71,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: LogSettings = LogSettings()
     catalog: CatalogSettings = CatalogSettings()
     routing: Policy = Policy()
+    attempts: AttemptSettings = AttemptSettings()
     providers: dict[str, ProviderSettings] = {}
     home: Path = Path()
 
@@ -193,6 +195,9 @@ def _check(config: Config) -> None:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
     if not 0 <= config.data.responses_days <= MAX_DAYS:
         raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
+    for name, value in msgspec.structs.asdict(config.attempts).items():
+        if not value > 0:
+            raise ConfigError(f"attempts.{name}: must be more than 0.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from glimt.app.config import Config, ConfigError, load as load_config
-from glimt.catalog.available import Available, available_deployments
-from glimt.catalog.load import CatalogError, load as load_catalog
+from glimt.app.config import load as load_config
+from glimt.app.elsewhere import read_available
+from glimt.catalog.available import Available
 from glimt.catalog.price import plain
 from glimt.catalog.types import Deployment
 from glimt.cli.terminal import CommandError
@@ -41,7 +41,7 @@ def route(
         config: Another configuration file.
     """
     settings = load_config(config)
-    available = _available(settings)
+    available = read_available(settings, os.environ)
     if model is None:
         sys.stdout.write(_listed(available))
         return 0
@@ -55,15 +55,6 @@ def route(
     lines = [made.explain(), *locked]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
-
-
-def _available(settings: Config) -> Available:
-    named = settings.catalog.file
-    file = None if named is None else settings.home / Path(named).expanduser()
-    try:
-        return available_deployments(load_catalog(file), settings.providers, os.environ)
-    except CatalogError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _locked(model: str, available: Available) -> list[str]:

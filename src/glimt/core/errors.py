@@ -39,6 +39,7 @@ class GlimtError(Exception):
         param: The path of the field at fault ("messages[1].content"), if one is.
         code: A short machine-readable name.
         retry_after_s: When a retry makes sense, in seconds, if that is known.
+        route: The places that were tried, each with why it failed; set by whoever tried them.
         status: The HTTP status that means the same.
         retryable: Whether the same request may succeed later or elsewhere.
         blame: Who caused it.
@@ -62,6 +63,7 @@ class GlimtError(Exception):
         self.param = param
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s
+        self.route: tuple[str, ...] = ()
 
 
 class RequestError(GlimtError):

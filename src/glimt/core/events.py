@@ -49,7 +49,8 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     `model` is the deployment that answers, never the alias that was asked for. `warnings` name what
     was understood but not honoured. `prompt_tokens` is known here by providers that render
     the prompt themselves. `service_class` is the one that is given, which may be less than was
-    asked for.
+    asked for. `route` names the places that were tried in vain, each with why, then the one that
+    answers; empty where there was no choice.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Started(msgspec.Struct, frozen=True, tag="started", kw_only=True):
     cached_tokens: int | None = None
     service_class: ServiceClass = "default"
     warnings: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
 
 
 class KeepAlive(msgspec.Struct, frozen=True, tag="keep_alive"):

@@ -1,7 +1,7 @@
 """One request's life, in steps: admit, plan, attempt within its deadline, meter.
 
-Knows no wire format and no HTTP. Today a plan has one entry and an attempt is made once; limits,
-fallbacks and prices belong between these lines.
+Knows no wire format and no HTTP. Where there are places elsewhere (`gateway.roads`) a plan has
+steps that are tried in turn; else the engine here is asked, once.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from glimt.core.clock import Clock, SystemClock
+from glimt.core.errors import ModelNotFound
 from glimt.core.events import Event, Finished, KeepAlive, Started
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
@@ -20,7 +21,8 @@ from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Readiness, require_ready
-from glimt.gateway.registry import Deployment, Registry
+from glimt.gateway.registry import Registry
+from glimt.gateway.roads import Road, Roads, only_road
 from glimt.gateway.wishes import unmet_wishes
 
 
@@ -28,17 +30,28 @@ class Gateway:
     """Answers requests by whoever can."""
 
     def __init__(
-        self, registry: Registry, readiness: Readiness, meter: Meter, *, clock: Clock | None = None
+        self,
+        registry: Registry,
+        readiness: Readiness,
+        meter: Meter,
+        *,
+        clock: Clock | None = None,
+        roads: Roads | None = None,
     ) -> None:
+        """`roads` lead elsewhere; without them there is what the registry has."""
         self._registry = registry
         self._readiness = readiness
         self._meter = meter
         self._clock = clock or SystemClock()
+        self._roads = roads
         self._logger: Any = structlog.get_logger()
 
     def models(self) -> tuple[ModelInfo, ...]:
         """What can be asked for. Raises Unavailable before that is known."""
         models = self._registry.models()
+        if self._roads is not None:
+            here = {model.id for model in models}
+            models += tuple(model for model in self._roads.models if model.id not in here)
         if not models:
             require_ready(self._readiness.report())
         return models
@@ -50,12 +63,17 @@ class Gateway:
             ModelNotFound: None does.
             Unavailable: It is not known yet.
         """
-        self.models()
-        return self._registry.find(name).info
+        models = self.models()
+        if self._roads is None:
+            return self._registry.find(name).info
+        road = self._roads.find(Request(model=name), self._registry)
+        return next(model for model in models if model.id == road.model)
 
     def provider_of(self, name: str) -> str:
         """The name of the provider that answers to a model's name. Raises ModelNotFound."""
-        return self._registry.find(name).provider.name
+        if self._roads is None:
+            return self._registry.find(name).provider.name
+        return self._roads.find(Request(model=name), self._registry).steps[0].provider.name
 
     async def answer(
         self, request: Request, *, since_s: float | None = None
@@ -70,17 +88,16 @@ class Gateway:
             GlimtError: Nobody can answer, or whoever tried failed.
         """
         self._admit()
-        deployment = self._plan(request)
-        unmet = unmet_wishes(request.routing, deployment)
-        attempt = self._attempt(deployment, request)
+        road = self._plan(request)
+        start_s = self._clock.monotonic() if since_s is None else since_s
+        attempt = self._attempt(road, request, start_s)
         if request.deadline_s is not None:
-            start_s = self._clock.monotonic() if since_s is None else since_s
             attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
-        events = self._meter.watch(attempt, deployment.model)
+        events = self._meter.watch(attempt, road.model)
         async with closing(events):
             async for event in events:
                 if isinstance(event, Started):
-                    yield self._marked(event, request.model, deployment, unmet)
+                    yield self._marked(event, request.model, road)
                 else:
                     yield event
 
@@ -91,9 +108,9 @@ class Gateway:
             GlimtError: Nobody would answer, or whoever would cannot tell.
         """
         self._admit()
-        deployment = self._plan(request)
-        asked = msgspec.structs.replace(request, model=deployment.model)
-        return await deployment.provider.count_tokens(asked)
+        step = self._plan(request).steps[0]
+        asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
+        return await step.provider.count_tokens(asked)
 
     async def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
@@ -109,29 +126,44 @@ class Gateway:
                 yield event
 
     def _admit(self) -> None:
-        require_ready(self._readiness.report())
+        report = self._readiness.report()
+        # Whoever is elsewhere does not wait for the model here.
+        if self._roads is None or report.phase == "stopping":
+            require_ready(report)
 
-    def _plan(self, request: Request) -> Deployment:
-        deployment = self._registry.find(request.model)
-        if deployment.stands_in:
+    def _plan(self, request: Request) -> Road:
+        road = self._only(request) if self._roads is None else self._road(self._roads, request)
+        if road.stands_in:
             self._logger.info(
-                "gateway.stand_in", asked_for=ascii(request.model), answered_by=deployment.model
+                "gateway.stand_in", asked_for=ascii(request.model), answered_by=road.model
             )
-        return deployment
+        return road
 
-    def _attempt(self, deployment: Deployment, request: Request) -> AsyncIterator[Event]:
-        return deployment.provider.answer(msgspec.structs.replace(request, model=deployment.model))
+    def _only(self, request: Request) -> Road:
+        found = self._registry.find(request.model)
+        return only_road(found, unmet_wishes(request.routing, found))
 
-    def _marked(
-        self, started: Started, asked_for: str, deployment: Deployment, unmet: tuple[str, ...]
-    ) -> Started:
+    def _road(self, roads: Roads, request: Request) -> Road:
+        try:
+            return roads.find(request, self._registry)
+        except ModelNotFound:
+            # It may be the one that is still loading.
+            require_ready(self._readiness.report())
+            raise
+
+    def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Event]:
+        if self._roads is not None:
+            return self._roads.attempts.answer(request, road.steps, start_s=start_s)
+        return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
+
+    def _marked(self, started: Started, asked_for: str, road: Road) -> Started:
         """Never a silent stand-in: the answer says who gave it, and which wishes were not met."""
-        warnings = unmet
-        if deployment.stands_in:
+        warnings = road.warnings
+        if road.stands_in:
             stand_in = (
                 f"model {asked_for!r} is not configured here; {started.model} answers instead"
             )
-            warnings = (stand_in, *unmet)
+            warnings = (stand_in, *road.warnings)
         if not warnings:
             return started
         return msgspec.structs.replace(started, warnings=(*warnings, *started.warnings))

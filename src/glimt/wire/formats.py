@@ -4,7 +4,9 @@ Knows codecs; a server's routes and a provider's choice of one are their own bus
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+import msgspec
 
 from glimt.core.events import Event
 from glimt.core.request import Request
@@ -16,6 +18,9 @@ from glimt.wire.chat_completions import asking as chat
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.chat_completions.reading import ChunkDecoder
 from glimt.wire.codec import Codec
+from glimt.wire.messages import asking as messages
+from glimt.wire.messages.codec import MessagesCodec
+from glimt.wire.messages.reading import MessageDecoder
 from glimt.wire.responses import asking as responses
 from glimt.wire.responses.codec import ResponsesCodec
 from glimt.wire.responses.reading import EventReader
@@ -36,7 +41,7 @@ class AnswerReader(Protocol):
         ...
 
 
-class Format(NamedTuple):
+class Format(msgspec.Struct, frozen=True):
     """One format, both ways: how a request is written, who reads it, who reads the answer.
 
     `ask` raises `UnsupportedParameter` for what the format has no word for.
@@ -49,7 +54,7 @@ class Format(NamedTuple):
     reader: Callable[[], AnswerReader]
 
 
-FORMATS: Final = (
+FORMATS: Final[tuple[Format, ...]] = (
     Format(
         "chat_completions",
         "Chat completions",
@@ -68,7 +73,14 @@ FORMATS: Final = (
         "responses",
         "Responses",
         lambda request: ({}, responses.encode_request(request, stream=True)),
-        lambda headers: ResponsesCodec(headers),
+        ResponsesCodec,
         lambda: EventReader(provider="p", model="m"),
+    ),
+    Format(
+        "messages",
+        "Messages",
+        lambda request: ({}, messages.encode_request(request, stream=True)),
+        lambda headers: MessagesCodec(headers, signatures=None),
+        lambda: MessageDecoder(provider="p", model="m"),
     ),
 )

@@ -83,6 +83,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         stream: How an answer comes that is streamed; `None` where none is.
         error: The types of an error's body.
         errors: What may go wrong beside a missing key, as classes whose statuses are told.
+        statuses: Those of errors whose status is another one in this format.
         unready: A 503 has the answer's own type rather than an error's.
         is_open: No key is asked for, whatever the settings.
     """
@@ -98,6 +99,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     stream: EventStream | None = None
     error: Types = None
     errors: Raised = EVERYWHERE
+    statuses: Mapping[type[GlimtError], int] = {}
     unready: bool = False
     is_open: bool = False
 

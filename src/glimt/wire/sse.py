@@ -81,6 +81,11 @@ class EventDecoder:
                 events.append(event)
         return events
 
+    @property
+    def num_held(self) -> int:
+        """How much of an event that is not whole yet is kept, in bytes or characters."""
+        return len(self._rest) + sum(map(len, self._data))
+
     def _lines(self) -> list[str]:
         buffer = self._rest
         if b"\r" in buffer:

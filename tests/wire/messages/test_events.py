@@ -40,7 +40,7 @@ from glimt.core.events import (
 from glimt.core.request import Request, Thinking
 from glimt.core.usage import Usage
 from glimt.wire.codec import Call
-from glimt.wire.messages.codec import MessagesCodec, encode_count
+from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.sse import EventDecoder
 
 STARTED = Started(
@@ -331,4 +331,4 @@ def test_the_field_at_fault():
 
 def test_a_count():
     """What `count_tokens` answers."""
-    assert json.loads(encode_count(17)) == {"input_tokens": 17}
+    assert json.loads(codec().encode_count(17)) == {"input_tokens": 17}

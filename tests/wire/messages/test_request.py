@@ -20,7 +20,7 @@ from glimt.core.parts import (
 from glimt.core.request import JsonSchemaFormat, Thinking, Tool, ToolChoice
 from glimt.wire.codec import Call, client_name
 from glimt.wire.messages.codec import MessagesCodec
-from glimt.wire.messages.description import MessagesBody
+from glimt.wire.messages.description import MessagesBody, PromptBody
 
 HELLO = [{"role": "user", "content": "hi"}]
 TOOL = {"name": "f", "input_schema": {"type": "object"}}
@@ -140,6 +140,14 @@ def test_indices_are_the_clients():
         "messages[0].parts[0]",
         "messages[1].parts[0]",
     ]
+
+
+def test_indices_of_tools_are_the_clients():
+    """Tools that are left out do not shift the names of the others."""
+    web = {"type": "web_search_20250305", "name": "web_search"}
+    call = decode(tools=[web, TOOL])
+    assert call.request.tools == (Tool(name="f", parameters={"type": "object"}),)
+    assert client_name("tools[0].parameters", call.names) == "tools[1].parameters"
 
 
 @pytest.mark.parametrize("system", ["", [], None])
@@ -458,7 +466,6 @@ def test_the_description_is_the_reader():
         "output_format": {"type": "json_schema", "schema": {}},
         "context_management": {"edits": []},
         "cache_control": {"type": "ephemeral"},
-        "mcp_servers": [],
         "metadata": {"user_id": "u"},
         "stop_sequences": ["x"],
         "service_tier": "auto",
@@ -471,5 +478,5 @@ def test_the_description_is_the_reader():
     given = {name: values.get(name, numbers.get(name, "x")) for name in fields}
     call = decode(**{**given, "messages": HELLO})
     assert call.request.extensions == {}
-    documented = re.findall(r"^        ?(\w+): ", MessagesBody.__doc__ or "", re.MULTILINE)
+    documented = re.findall(r"^        ?(\w+): ", PromptBody.__doc__ or "", re.MULTILINE)
     assert set(documented) == set(fields)

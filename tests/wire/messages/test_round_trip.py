@@ -375,7 +375,7 @@ def test_other_servers_events():
     assert read[1:] == [
         KeepAlive(),
         ToolCallStarted(index=0, id="c", name="f"),
-        ToolCallDelta(index=0, arguments='{"a":1}'),
+        ToolCallDelta(index=0, arguments='{"a": 1}'),
         ToolCallFinished(index=0),
         ChoiceFinished(reason="tool_calls"),
         Finished(usage=usage, warnings=("a block of type redacted_thinking was left out",)),

@@ -83,6 +83,7 @@ class _Delta(msgspec.Struct):
 class _Choice(msgspec.Struct):
     index: int = 0
     delta: _Delta | None = None
+    message: _Delta | None = None
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
     reasoning_logprobs: _Logprobs | None = None
@@ -167,6 +168,30 @@ class ChunkDecoder:
             raise UpstreamError(f"{self._provider} sent what is no chunk: {error}.") from error
         if chunk.error is not None:
             raise stream_error(chunk.error.message, chunk.error.type, chunk.error.code)
+        return self._read(chunk)
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of an answer that came in one piece.
+
+        Raises:
+            UpstreamError: It is none.
+            GlimtError: The server says that the answer failed.
+        """
+        try:
+            chunk = _DECODER.decode(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamError(f"{self._provider} sent what is no answer: {error}.") from error
+        if chunk.error is not None:
+            raise stream_error(chunk.error.message, chunk.error.type, chunk.error.code)
+        if not chunk.choices:
+            raise UpstreamError(f"{self._provider} sent an answer without choices.")
+        for choice in chunk.choices:
+            calls = choice.message.tool_calls if choice.message is not None else None
+            for index, call in enumerate(calls or ()):
+                call.index = index  # Calls of a whole message have none: their place is it.
+        return [*self._read(chunk), *self.end()]
+
+    def _read(self, chunk: _Chunk) -> list[Event]:
         events: list[Event] = []
         if not self._started:
             self._started = True
@@ -206,7 +231,7 @@ class ChunkDecoder:
 
     def _choice(self, choice: _Choice) -> list[Event]:
         events: list[Event] = []
-        delta = choice.delta or _Delta()
+        delta = choice.delta or choice.message or _Delta()
         thought = delta.reasoning_content or delta.reasoning
         thought_logprobs = _tokens(choice.reasoning_logprobs)
         logprobs = _tokens(choice.logprobs)

@@ -22,7 +22,7 @@ def tool_result(block: Block, path: str, warnings: list[str]) -> ToolResultPart:
         for index, item in enumerate(content or ()):
             parts.extend(plain_parts(item, f"{path}.content[{index}]", warnings))
     return ToolResultPart(
-        call_id=required(block.tool_use_id, f"{path}.tool_use_id"),
+        call_id=required(block.tool_use_id, path, "tool_use_id"),
         content=tuple(parts),
         is_error=block.is_error or False,
     )
@@ -39,7 +39,7 @@ def plain_parts(block: Block, path: str, warnings: list[str]) -> list[Plain]:
         warnings.append(f"{path}.citations was not honoured: answers cite no sources")
     match block.type:
         case "text":
-            return [TextPart(required(block.text, f"{path}.text"))]
+            return [TextPart(required(block.text, path, "text"))]
         case "image":
             return [_image(_source(block, path), f"{path}.source")]
         case "document":
@@ -48,7 +48,7 @@ def plain_parts(block: Block, path: str, warnings: list[str]) -> list[Plain]:
             return _search_result(block, path, warnings)
         case "tool_reference":
             # The model is shown every tool at once; the search for it still has to have an answer.
-            name = required(block.tool_name, f"{path}.tool_name")
+            name = required(block.tool_name, path, "tool_name")
             return [TextPart(f"The tool {name} is available.")]
         case _:
             raise InvalidRequest(
@@ -56,10 +56,10 @@ def plain_parts(block: Block, path: str, warnings: list[str]) -> list[Plain]:
             )
 
 
-def required(value: str | None, path: str) -> str:
-    """Raises InvalidRequest when there is none."""
+def required(value: str | None, path: str, name: str) -> str:
+    """Raises InvalidRequest when there is none; `name` is that of the field below `path`."""
     if value is None:
-        raise InvalidRequest(f"{path} is missing.", param=path)
+        raise InvalidRequest(f"{path}.{name} is missing.", param=f"{path}.{name}")
     return value
 
 
@@ -79,7 +79,7 @@ def _image(source: Source, path: str) -> ImagePart:
         case "base64":
             return ImagePart(data=_base64(source, path), media_type=source.media_type)
         case "url":
-            return ImagePart(url=required(source.url, f"{path}.url"))
+            return ImagePart(url=required(source.url, path, "url"))
         case _:
             raise InvalidRequest(
                 f"{path}.type must be base64 or url, not {source.type!r}.", param=f"{path}.type"
@@ -95,10 +95,10 @@ def _document(block: Block, path: str, warnings: list[str]) -> list[Plain]:
             kind, data = source.media_type, _base64(source, path)
             return [*about, FilePart(kind="file", data=data, media_type=kind, name=block.title)]
         case "url":
-            url = required(source.url, f"{path}.url")
+            url = required(source.url, path, "url")
             return [*about, FilePart(kind="file", url=url, media_type=PDF, name=block.title)]
         case "text":
-            return [*title, *about, TextPart(required(source.data, f"{path}.data"))]
+            return [*title, *about, TextPart(required(source.data, path, "data"))]
         case "content":
             content = source.content
             if isinstance(content, str):
@@ -119,7 +119,7 @@ def _search_result(block: Block, path: str, warnings: list[str]) -> list[Plain]:
         raise InvalidRequest(
             f"{path}: a search result has a source, a title and content of blocks.", param=path
         )
-    title = required(block.title, f"{path}.title")
+    title = required(block.title, path, "title")
     parts: list[Plain] = [TextPart(f"{title}\n{block.source}\n\n")]
     for index, item in enumerate(block.content):
         parts.extend(plain_parts(item, f"{path}.content[{index}]", warnings))
@@ -128,6 +128,6 @@ def _search_result(block: Block, path: str, warnings: list[str]) -> list[Plain]:
 
 def _base64(source: Source, path: str) -> bytes:
     try:
-        return base64.b64decode(required(source.data, f"{path}.data"), validate=True)
+        return base64.b64decode(required(source.data, path, "data"), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest(f"{path}.data is not base64.", param=f"{path}.data") from None

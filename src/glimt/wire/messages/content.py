@@ -106,7 +106,7 @@ class Reader:
                     f"{where}: instructions are blocks of type text, not {block.type!r}.",
                     param=f"{where}.type",
                 )
-            parts.append(TextPart(required(block.text, f"{where}.text")))
+            parts.append(TextPart(required(block.text, where, "text")))
         return parts
 
     def _message(self, message: MessageField, path: str) -> None:
@@ -156,7 +156,7 @@ class Reader:
                 case "thinking":
                     parts.append(self._thought(block, where))
                 case "redacted_thinking":
-                    data = required(block.data, f"{where}.data")
+                    data = required(block.data, where, "data")
                     parts.append(ReasoningPart(encrypted=data))
                 case "compaction" if isinstance(block.content, str):
                     parts.append(TextPart(block.content))
@@ -173,7 +173,7 @@ class Reader:
             parts.extend(plain_parts(block, path, self._warnings))
 
     def _thought(self, block: Block, path: str) -> ReasoningPart:
-        text, signature = required(block.thinking, f"{path}.thinking"), block.signature or None
+        text, signature = required(block.thinking, path, "thinking"), block.signature or None
         if signature is None:
             return ReasoningPart(text=text)
         if self._signatures is not None and self._signatures.verify(text, signature):
@@ -189,7 +189,7 @@ def _call(block: Block, path: str) -> ToolCallPart:
             raise InvalidRequest(f"{path}.input must be an object.", param=f"{path}.input")
         arguments = "{}"
     return ToolCallPart(
-        id=required(block.id, f"{path}.id"),
-        name=required(block.name, f"{path}.name"),
+        id=required(block.id, path, "id"),
+        name=required(block.name, path, "name"),
         arguments=arguments,
     )

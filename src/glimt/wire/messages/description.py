@@ -7,7 +7,7 @@ import msgspec
 from glimt.core.limits import MAX_STOPS
 from glimt.wire.chat_completions.tools import MAX_TOOLS
 from glimt.wire.messages.codec import TokenCount
-from glimt.wire.messages.errors import ErrorDocument
+from glimt.wire.messages.errors import STATUSES, ErrorDocument
 from glimt.wire.messages.request import TIERS
 from glimt.wire.messages.types import (
     Block,
@@ -37,6 +37,8 @@ Stop = Annotated[str, msgspec.Meta(min_length=1)]
 class PromptBody(msgspec.Struct, kw_only=True):
     """A conversation. Any other field is accepted, and named in a warning.
 
+    What is about the answer alone is taken where tokens are counted too, and changes nothing.
+
     Attributes:
         model: Who shall answer; `GET /v1/models` lists the names.
         messages: The conversation so far.
@@ -48,7 +50,21 @@ class PromptBody(msgspec.Struct, kw_only=True):
         output_format: An older place of `output_config.format`.
         context_management: Which thoughts of earlier turns stay.
         cache_control: Taken; every full page of a prompt is cached anyway.
-        mcp_servers: Not honoured: this server calls no tools itself.
+        max_tokens: The most tokens of the answer, thought included.
+        stream: Whether the answer comes in pieces, as server-sent events.
+        temperature: 0 is greedy.
+        top_p: The smallest set of tokens that is this likely together.
+        top_k: The so many most likely tokens.
+        stop_sequences: Texts that end the answer and are not part of it.
+        metadata: `user_id` says who asks; other pairs are kept with the request.
+        service_tier: How urgent it is.
+        models: Further models to try, in order.
+        provider: Wishes about who answers.
+        usage: Taken; the usage is always told.
+        session_id: Which conversation it is.
+        prompt_cache_key: A hint which requests begin alike.
+        cache_salt: Prefixes are shared among requests of the same salt alone.
+        deadline_s: After so many seconds nobody needs the answer any more.
     """
 
     model: Annotated[str, msgspec.Meta(min_length=1)]
@@ -61,43 +77,7 @@ class PromptBody(msgspec.Struct, kw_only=True):
     output_format: FormatField | None = None
     context_management: ContextManagement | None = None
     cache_control: dict[str, Any] | None = None
-    mcp_servers: list[dict[str, Any]] | None = None
-
-
-class MessagesBody(PromptBody, kw_only=True):
-    """A conversation that goes on. Any other field is accepted, and named in a warning.
-
-    Attributes:
-        model: Who shall answer; `GET /v1/models` lists the names.
-        messages: The conversation so far.
-        system: Instructions that it opens with.
-        tools: Functions that the model may call.
-        tool_choice: Whether and what to call.
-        thinking: How to think.
-        output_config: How much to think, and what the answer has to look like.
-        output_format: An older place of `output_config.format`.
-        context_management: Which thoughts of earlier turns stay.
-        cache_control: Taken; every full page of a prompt is cached anyway.
-        mcp_servers: Not honoured: this server calls no tools itself.
-        max_tokens: The most tokens of the answer, thought included.
-        stream: Whether the answer comes in pieces, as server-sent events.
-        temperature: 0 is greedy.
-        top_p: The smallest set of tokens that is this likely together.
-        top_k: The so many most likely tokens.
-        stop_sequences: Texts that end the answer and are not part of it.
-        metadata: `user_id` says who asks; other pairs are kept with the request.
-        service_tier: How urgent it is.
-        models: Further models to try, in order.
-        provider: Wishes about who answers.
-        session_id: Which conversation it is.
-        prompt_cache_key: A hint which requests begin alike.
-        cache_salt: Prefixes are shared among requests of the same salt alone.
-        deadline_s: After so many seconds nobody needs the answer any more.
-        container: Not honoured: this server runs no code.
-        inference_geo: Not honoured: the answer is made where this server is.
-    """
-
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     stream: bool | None = None
     temperature: Annotated[float, within("temperature")] | None = None
     top_p: Annotated[float, within("top_p")] | None = None
@@ -107,12 +87,21 @@ class MessagesBody(PromptBody, kw_only=True):
     service_tier: Annotated[str, one_of(*TIERS)] | None = None
     models: list[str] | None = None
     provider: dict[str, Any] | None = None
+    usage: Any = None
     session_id: str | None = None
     prompt_cache_key: str | None = None
     cache_salt: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    container: Any = None
-    inference_geo: str | None = None
+
+
+class MessagesBody(PromptBody, kw_only=True):
+    """A conversation that goes on. Any other field is accepted, and named in a warning.
+
+    Attributes:
+        max_tokens: The most tokens of the answer, thought included.
+    """
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -159,6 +148,7 @@ MESSAGES: Final = Operation(
     ),
     error=ErrorDocument,
     errors=ANSWERING,
+    statuses=STATUSES,
 )
 """`POST /v1/messages`."""
 
@@ -172,5 +162,6 @@ COUNT_TOKENS: Final = Operation(
     answer=TokenCount,
     error=ErrorDocument,
     errors=ANSWERING,
+    statuses=STATUSES,
 )
 """`POST /v1/messages/count_tokens`."""

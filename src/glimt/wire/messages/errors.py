@@ -27,6 +27,8 @@ _TYPES: Final[tuple[tuple[type[GlimtError], str, int | None], ...]] = (
 """Type and status of an error: those of the first class it belongs to, with the error's own status
 where there is none here. Anything else is an `api_error`."""
 _API_ERROR: Final = ("api_error", 500)
+STATUSES: Final[dict[type[GlimtError], int]] = {errors.Unavailable: 529, errors.UpstreamError: 500}
+"""Where a status is not the error's own; an `Overloaded` is told of with `Unavailable`."""
 
 _CLASSES: Final[dict[str, type[GlimtError]]] = {
     "invalid_request_error": errors.InvalidRequest,

@@ -5,7 +5,7 @@ meaning in core (redacted thoughts, tools that the server ran) are named in a wa
 """
 
 import time
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -36,6 +36,7 @@ _REASONS: Final[dict[str, FinishReason]] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+_EMPTY: Final = ("", "{}", "null")
 _SAYS_NOTHING: Final = ("text", "thinking")
 
 
@@ -65,7 +66,7 @@ class _Block(msgspec.Struct):
     thinking: str = ""
     id: str | None = None
     name: str | None = None
-    input: Any = None
+    input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
 
 
 class _Delta(msgspec.Struct):
@@ -197,11 +198,9 @@ class MessageDecoder:
             started = ToolCallStarted(
                 index=call.index, id=block.id or new_id("toolu_"), name=block.name or ""
             )
-            if not block.input:
-                return [started]
             # Servers that do not stream arguments tell them here.
-            arguments = msgspec.json.encode(block.input).decode()
-            return [started, *self._arguments(index, arguments)]
+            arguments = bytes(block.input).decode()
+            return [started, *self._arguments(index, "" if arguments in _EMPTY else arguments)]
         if block.type not in _SAYS_NOTHING:
             self._skipped[f"a block of type {block.type} was left out"] = None
         if block.text:

@@ -42,6 +42,8 @@ _IGNORED: Final = {
     "speed": "ask for a service_tier instead",
 }
 """Fields that may be ignored, with a warning that says what happens instead."""
+_NOTHING: Final[tuple[object, ...]] = (None, False, [])
+"""What clients send in them where they have nothing to ask for."""
 
 
 def decode_request(
@@ -71,7 +73,7 @@ def _decode(
     if not model:
         raise InvalidRequest("model is missing. GET /v1/models lists what there is.", param="model")
     for name, instead in _IGNORED.items():
-        if fields.take(name, ANYTHING):
+        if fields.take(name, ANYTHING) not in _NOTHING:
             warnings.append(f"{name} was not honoured: {instead}")
     fields.take("cache_control", ANYTHING)  # Every full page of a prompt is cached anyway.
     stream = fields.flag("stream") or False
@@ -85,7 +87,7 @@ def _decode(
             "max_tokens is missing; it limits the answer, thought included.", param="max_tokens"
         )
     messages = reader.read(system, raw_messages)
-    tools = read_tools(fields, warnings)
+    tools = read_tools(fields, names, warnings)
     choice, parallel = read_tool_choice(fields, tools, warnings)
     thinking, response_format = read_output(fields, names, warnings)
     metadata = fields.take("metadata", dict[str, str | None]) or {}

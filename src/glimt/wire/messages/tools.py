@@ -4,42 +4,65 @@ Tools that Anthropic's servers run, or whose schema only its models know, are le
 a warning: agents declare them beside their own and do without.
 """
 
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import msgspec
 
 from glimt.core.errors import InvalidRequest
 from glimt.core.request import Tool, ToolChoice
 from glimt.wire.chat_completions.tools import MAX_TOOLS
-from glimt.wire.fields import Fields, convert_as
+from glimt.wire.fields import Fields, convert_as, decode_as, decoder
 from glimt.wire.messages.types import ToolChoiceField, ToolField
 from glimt.wire.unknown import leave_out_unknown
 
-_CUSTOM: Final = (None, "custom")
+_CUSTOM: Final = "custom"
+_DECODER: Final[msgspec.json.Decoder[list[ToolField | None]]] = decoder(
+    cast("type[list[ToolField | None]]", list[ToolField])
+)
 
 
-def read_tools(fields: Fields, warnings: list[str]) -> tuple[Tool, ...]:
-    """`tools`."""
-    given = fields.take("tools", list[dict[str, Any]]) or []
+def read_tools(fields: Fields, names: dict[str, str], warnings: list[str]) -> tuple[Tool, ...]:
+    """`tools`; `names` learns where the client wrote each, if others are left out before it."""
+    raw = fields.take("tools", msgspec.Raw)
+    if raw is None:
+        return ()
+    try:
+        given = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        given = _known(raw, warnings)
     if len(given) > MAX_TOOLS:
         raise InvalidRequest(
             f"tools holds {len(given)} tools; at most {MAX_TOOLS} are allowed.", param="tools"
         )
     tools: list[Tool] = []
-    for index, raw in enumerate(given):
-        path = f"tools[{index}]"
-        if raw.get("type") in _CUSTOM:
-            tools.append(_tool(raw, path, warnings))
-        else:
-            warnings.append(
-                f"{path} was not honoured: {raw['type']} is no tool of this server; declare a "
-                "custom one"
-            )
+    for index, tool in enumerate(given):
+        if tool is None:
+            continue
+        if index != len(tools):
+            names[f"tools[{len(tools)}]"] = f"tools[{index}]"
+        tools.append(_tool(tool, f"tools[{index}]"))
     return tuple(tools)
 
 
-def _tool(raw: dict[str, Any], path: str, warnings: list[str]) -> Tool:
-    removed = leave_out_unknown(raw, ToolField, path)
-    warnings.extend(f"{name} was not honoured: unknown here" for name in removed)
-    tool = convert_as(raw, ToolField, path)
+def _known(raw: msgspec.Raw, warnings: list[str]) -> list[ToolField | None]:
+    """The slow way, when a tool has unknown fields or is no custom one, which None stands for."""
+    known: list[ToolField | None] = []
+    for index, document in enumerate(decode_as(raw, list[dict[str, Any]], "tools")):
+        path = f"tools[{index}]"
+        if document.get("type") not in (None, _CUSTOM):
+            warnings.append(
+                f"{path} was not honoured: {document['type']} is no tool of this server; declare "
+                "a custom one"
+            )
+            known.append(None)
+            continue
+        removed = leave_out_unknown(document, ToolField, path)
+        warnings.extend(f"{name} was not honoured: unknown here" for name in removed)
+        known.append(convert_as(document, ToolField, path))
+    return known
+
+
+def _tool(tool: ToolField, path: str) -> Tool:
     if not tool.name:
         raise InvalidRequest(f"{path}.name is empty.", param=f"{path}.name")
     return Tool(

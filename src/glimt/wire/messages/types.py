@@ -11,8 +11,6 @@ import msgspec
 
 from glimt.wire.openai_types import Extension
 
-RAW_NOTHING = msgspec.Raw(b"")
-
 
 class Source(msgspec.Struct, forbid_unknown_fields=True):
     """Where an image or a document comes from.
@@ -55,7 +53,7 @@ class Block(msgspec.Struct, forbid_unknown_fields=True):
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: msgspec.Raw = RAW_NOTHING
+    input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     tool_use_id: str | None = None
     tool_name: str | None = None
     content: "str | list[Block] | None" = None
@@ -71,7 +69,7 @@ class MessageField(msgspec.Struct, forbid_unknown_fields=True):
     content: str | list[Block]
 
 
-class ToolField(msgspec.Struct):
+class ToolField(msgspec.Struct, forbid_unknown_fields=True):
     """A tool of the client's. Those that the server would have to run are left out.
 
     Attributes:
@@ -89,7 +87,7 @@ class ToolField(msgspec.Struct):
     name: str
     description: str | None = None
     input_schema: dict[str, Any] | None = None
-    type: str | None = None
+    type: Literal["custom"] | None = None
     strict: bool | None = None
     defer_loading: bool | None = None
     cache_control: Any = None

@@ -1,0 +1,223 @@
+"""A plan's steps, one after the other, until one answers.
+
+Nothing of a step is passed on before its first real output, so a step that fails before it was
+never there; what fails later is the answer's own failure. Which failures another place can mend is
+told by `GlimtError.retryable`. Knows deadlines and what is recorded, and no wire format.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from glimt.catalog.types import Deployment
+from glimt.core.clock import Clock
+from glimt.core.errors import DeadlineExceeded, GlimtError, RateLimited, RequestError
+from glimt.core.events import (
+    Event,
+    Finished,
+    KeepAlive,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStarted,
+)
+from glimt.core.provider import Provider
+from glimt.core.request import Request
+from glimt.gateway.circuit import Circuits
+from glimt.gateway.closing import closing
+from glimt.gateway.deadline import Deadline
+from glimt.gateway.stats import Fault, Outcome, Stats
+
+_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+
+
+class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long places elsewhere may take; all in seconds. `[attempts]` in the configuration.
+
+    Attributes:
+        connect_s: Until there is a connection, its name and TLS included.
+        first_token_s: Until the first output; then the next place is asked.
+        idle_s: Between two signs of life of an answer that has begun.
+        total_s: For all attempts of one answer together.
+    """
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    idle_s: float = 90.0
+    total_s: float = 1800.0
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment and whoever speaks to it. The engine here has no deadline but the request's."""
+
+    deployment: Deployment
+    provider: Provider
+    local: bool = False
+
+
+class Attempts:
+    """Tries, records, and remembers who is better left alone."""
+
+    def __init__(
+        self, stats: Stats, circuits: Circuits, settings: AttemptSettings, *, clock: Clock
+    ) -> None:
+        self._stats = stats
+        self._circuits = circuits
+        self._settings = settings
+        self._clock = clock
+        self._logger: Any = structlog.get_logger()
+
+    async def answer(
+        self, request: Request, steps: Sequence[Step], *, start_s: float
+    ) -> AsyncIterator[Event]:
+        """The answer of the first step that gives one; `Started.route` tells who was tried.
+
+        Raises:
+            GlimtError: The last step's failure, or the first that no other place could mend; its
+                `route` tells who was tried.
+        """
+        tried: tuple[str, ...] = ()
+        for number, step in enumerate(steps, 1):
+            is_last = number == len(steps)
+            # What cannot be taken back need not be held back.
+            passing = is_last and step.local
+            held: list[Event] = []
+            events = self._attempt(request, step, start_s)
+            try:
+                async with closing(events):
+                    async for event in events:
+                        if isinstance(event, Started):
+                            event = msgspec.structs.replace(  # noqa: PLW2901
+                                event, route=(*tried, step.deployment.id)
+                            )
+                        if passing or isinstance(event, KeepAlive):
+                            yield event
+                            continue
+                        held.append(event)
+                        if type(event) in _OUTPUT:
+                            passing = True
+                            for waiting in held:
+                                yield waiting
+                if not passing:
+                    for waiting in held:
+                        yield waiting
+            except GlimtError as error:
+                tried = (*tried, f"{step.deployment.id} {error.code}")
+                error.route = tried
+                late = self._clock.monotonic() - start_s >= self._settings.total_s
+                if passing or is_last or late or not error.retryable:
+                    raise
+                self._logger.info(
+                    "gateway.next", failed=step.deployment.id, code=error.code, error=error.message
+                )
+            else:
+                return
+
+    async def _attempt(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Event]:
+        """One step, recorded when it ends."""
+        seen = _Seen(request, self._clock, step.deployment.id)
+        if not step.local:
+            self._circuits.begin(step.deployment)
+        try:
+            events = self._events(request, step, seen, start_s)
+            async with closing(events):
+                async for event in events:
+                    seen.see(event)
+                    yield event
+            if not step.local:
+                self._circuits.succeeded(step.deployment)
+        except GlimtError as error:
+            seen.failed(error)
+            if not step.local:
+                self._circuits.failed(step.deployment, error)
+            raise
+        finally:
+            if not step.local:
+                self._circuits.end(step.deployment)
+            self._stats.record(seen.outcome())
+
+    async def _events(
+        self, request: Request, step: Step, seen: "_Seen", start_s: float
+    ) -> AsyncIterator[Event]:
+        """A provider's events; elsewhere, the first output has a deadline of its own."""
+        asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
+        events = step.provider.answer(asked)
+        if not step.local:
+            limit_s = self._settings.total_s
+            events = Deadline(events, limit_s, start_s=start_s, clock=self._clock)
+        limit_s = self._settings.first_token_s
+        end_s = asyncio.get_running_loop().time() + limit_s
+        async with closing(events):
+            while not step.local and seen.first_s is None:
+                try:
+                    async with asyncio.timeout_at(end_s):
+                        event = await anext(events, None)
+                except TimeoutError:
+                    raise DeadlineExceeded(
+                        f"{step.deployment.provider} said nothing within {limit_s:g} s.",
+                        code="first_token_timeout",
+                    ) from None
+                if event is None:
+                    return
+                yield event
+            async for event in events:
+                yield event
+
+
+class _Seen:
+    """What is recorded of one attempt."""
+
+    def __init__(self, request: Request, clock: Clock, deployment: str) -> None:
+        self._names = {tool.name for tool in request.tools}
+        self._clock = clock
+        self._deployment = deployment
+        self._start_s = clock.now()
+        self._began_s = clock.monotonic()
+        self.first_s: float | None = None
+        self._num_deltas = 0
+        self._num_tokens: int | None = None
+        self._num_calls = self._num_bad_calls = 0
+        self._fault: Fault = "gone"
+        self._why = ""
+
+    def see(self, event: Event) -> None:
+        """Count it."""
+        if type(event) in _OUTPUT:
+            self._num_deltas += 1
+            if self.first_s is None:
+                self.first_s = self._clock.monotonic() - self._began_s
+            if isinstance(event, ToolCallStarted):
+                self._num_calls += 1
+                self._num_bad_calls += event.name not in self._names
+        elif isinstance(event, Finished):
+            self._fault = "none"
+            self._num_tokens = event.usage.completion_tokens or None
+
+    def failed(self, error: GlimtError) -> None:
+        """It ended in an error."""
+        self._why = error.code
+        match error:
+            case RequestError():
+                self._fault = "client"
+            case RateLimited():
+                self._fault = "rate_limited"
+            case _:
+                self._fault = "provider"
+
+    def outcome(self) -> Outcome:
+        """The record. Where the bill did not come, each delta counts as a token."""
+        return Outcome(
+            deployment=self._deployment,
+            start_s=self._start_s,
+            duration_s=self._clock.monotonic() - self._began_s,
+            ttft_s=self.first_s,
+            output_tokens=self._num_tokens or self._num_deltas,
+            fault=self._fault,
+            why=self._why,
+            num_calls=self._num_calls,
+            num_bad_calls=self._num_bad_calls,
+        )

@@ -1,0 +1,146 @@
+"""From a request to the steps that are tried for it, where there are places elsewhere.
+
+Joins what the catalog knows, what the engine here offers, what was measured and who is left alone;
+choosing is `gateway.plan`, trying is `gateway.attempt`.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+
+import msgspec
+
+from glimt.catalog.available import Available
+from glimt.catalog.types import Deployment, Model
+from glimt.core.clock import Clock
+from glimt.core.errors import GlimtError, ModelNotFound, RateLimited
+from glimt.core.provider import ModelInfo, Provider
+from glimt.core.request import Request
+from glimt.gateway.attempt import Attempts, AttemptSettings, Step
+from glimt.gateway.candidates import HERE, candidates
+from glimt.gateway.circuit import Circuits
+from glimt.gateway.plan import Plan, nobody_left, plan
+from glimt.gateway.policy import Policy
+from glimt.gateway.registry import Deployment as Registered, Registry
+from glimt.gateway.stats import Stats
+
+
+class Road(msgspec.Struct, frozen=True, kw_only=True):
+    """What will be tried. `model` names it in numbers: that of the first step."""
+
+    steps: tuple[Step, ...]
+    model: str
+    stands_in: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Roads:
+    """Everything that the gateway needs of places elsewhere.
+
+    Args:
+        available: What can be called.
+        providers: Whoever speaks to each of them, by slug.
+    """
+
+    def __init__(
+        self,
+        available: Available,
+        providers: Mapping[str, Provider],
+        *,
+        stats: Stats,
+        clock: Clock,
+        policy: Policy | None = None,
+        settings: AttemptSettings | None = None,
+    ) -> None:
+        self._available = available
+        self._providers = providers
+        self._policy = policy or Policy()
+        self._stats = stats
+        self._circuits = Circuits(clock)
+        self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What is served elsewhere."""
+        catalog = self._available.catalog
+        slugs = dict.fromkeys(
+            deployment.model
+            for deployment in self._available.deployments
+            if deployment.provider in self._providers
+        )
+        return tuple(_info(catalog.models[slug]) for slug in slugs)
+
+    def find(self, request: Request, registry: Registry) -> Road:
+        """Plan.
+
+        Raises:
+            ModelNotFound: Nobody serves what is asked for.
+            GlimtError: Wishes contradict each other, or leave nobody.
+        """
+        local = registry.models()
+        names = (request.model, *request.routing.models)
+        found = tuple(
+            self._circuits.marked(place)
+            for place in candidates(names, self._available, local)
+            # A raw prompt is rendered for one model's template: it is continued here alone.
+            if place.local or (place.provider.slug in self._providers and request.prompt is None)
+        )
+        if not found:
+            known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.models)))
+            raise ModelNotFound(
+                f"There is no model {request.model!r} here. There is: {known}.", param="model"
+            )
+        made = plan(request, found, self._stats, self._policy)
+        if not made.steps:
+            raise self._nobody(made, request.model)
+        steps = tuple(
+            Step(deployment=deployment, provider=self._providers[deployment.provider])
+            if deployment.provider != HERE.slug
+            else Step(
+                deployment=deployment,
+                provider=registry.find(deployment.upstream_model).provider,
+                local=True,
+            )
+            for deployment in made.steps
+        )
+        first = made.steps[0]
+        return Road(
+            steps=steps,
+            model=first.upstream_model if steps[0].local else first.model,
+            stands_in=bool(made.stand_ins),
+            warnings=made.warnings,
+        )
+
+    def _nobody(self, made: Plan, model: str) -> GlimtError:
+        error = nobody_left(made, model)
+        if isinstance(error, RateLimited):
+            ids = frozenset(gone.deployment_id for gone in made.removed)
+            error.retry_after_s = self._circuits.wait_s(ids)
+        return error
+
+
+def only_road(found: Registered, warnings: tuple[str, ...]) -> Road:
+    """The one way where nothing is elsewhere."""
+    deployment = Deployment(provider=HERE.slug, model=found.model, upstream_model=found.model)
+    return Road(
+        steps=(Step(deployment=deployment, provider=found.provider, local=True),),
+        model=found.model,
+        stands_in=found.stands_in,
+        warnings=warnings,
+    )
+
+
+def _info(model: Model) -> ModelInfo:
+    created = 0
+    if model.created:
+        day = dt.datetime.fromisoformat(model.created).replace(tzinfo=dt.UTC)
+        created = int(day.timestamp())
+    return ModelInfo(
+        id=model.slug,
+        owned_by=model.slug.partition("/")[0],
+        created=created,
+        context_length=model.context,
+        max_output_tokens=model.max_output,
+        description=model.description,
+        input_modalities=model.input_modalities,
+        aliases=model.aliases,
+    )

@@ -1,0 +1,128 @@
+"""A request as one place understands it.
+
+What it has no place for is taken out and named in a warning; how to think is said in its words.
+Knows the catalog's quirks by name, and no HTTP.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from glimt.catalog.types import ProviderRow
+from glimt.core.parts import Message, Part, ReasoningPart, TextPart
+from glimt.core.request import Request, Routing, Sampling, Thinking
+
+_RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
+"""They hand arguments to the chat template."""
+_ECHOES: Final = frozenset({"openrouter", "vercel", "glimt"})
+"""They take their own thoughts back, with what proves that they are theirs."""
+_HINTS: Final = ("cache_key", "cache_salt", "user", "session", "metadata")
+_TAKES_HINTS: Final = frozenset({"openrouter", "vercel", "glimt"})
+_HOUSE: Final = ("stop_token_ids", "include_stop", "ignore_eos", "min_tokens")
+"""Settings that only servers of one's own have."""
+_WORDS: Final = {"top_logprobs": "logprobs"}
+_OPENROUTER_EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+
+
+def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...]]:
+    """The request for this place, and what it will not honour."""
+    quirk = row.quirks or ""
+    lost: list[str] = []
+    changes: dict[str, Any] = {"routing": Routing(), "deadline_s": None, "tenant": ""}
+    blank = Request(model="")
+    taken: list[str] = [] if quirk in _TAKES_HINTS else list(_HINTS)
+    if quirk not in _TAKES_HINTS:
+        taken.append("service_class")
+    if quirk not in _RENDERS:
+        taken.append("template_arguments")
+    for name in taken:
+        if getattr(request, name) != getattr(blank, name):
+            changes[name] = getattr(blank, name)
+            lost.append(name)
+    if request.extensions and not row.self_hosted:
+        # Unknown here, so nobody knows what they would cost there.
+        lost += list(request.extensions)
+        changes["extensions"] = {}
+    changes["sampling"] = _sampling(request.sampling, row, lost)
+    if quirk == "cerebras":
+        keeps = request.thinking.clear is False
+        changes["messages"] = tuple(_inlined(m, keeps=keeps) for m in request.messages)
+    elif quirk not in _ECHOES:
+        changes["messages"] = tuple(map(_plain, request.messages))
+    request = msgspec.structs.replace(request, **changes)
+    warnings = tuple(f"{name} was not honoured: {row.slug} has no place for it" for name in lost)
+    return _thinking(request, quirk), warnings
+
+
+def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling:
+    blank = Sampling()
+    changes: dict[str, Any] = {}
+    for name in Sampling.__struct_fields__:
+        if getattr(sampling, name) == getattr(blank, name):
+            continue
+        if name in _HOUSE:
+            known = row.self_hosted
+        else:
+            known = not row.parameters or _WORDS.get(name, name) in row.parameters
+        if not known:
+            changes[name] = getattr(blank, name)
+            lost.append(f"sampling.{name}")
+    return msgspec.structs.replace(sampling, **changes) if changes else sampling
+
+
+def _plain(message: Message) -> Message:
+    """Thoughts as their text: proofs and sealed forms say nothing to whoever did not make them."""
+    if not any(isinstance(part, ReasoningPart) for part in message.parts):
+        return message
+    parts: list[Part] = [part for part in message.parts if not isinstance(part, ReasoningPart)]
+    thought = "".join(part.text for part in message.parts if isinstance(part, ReasoningPart))
+    if thought:
+        parts.insert(0, ReasoningPart(text=thought))
+    return msgspec.structs.replace(message, parts=tuple(parts))
+
+
+def _inlined(message: Message, *, keeps: bool) -> Message:
+    """Cerebras takes earlier thoughts inside the text, and only where it is to keep them."""
+    match _plain(message).parts:
+        case (ReasoningPart(text=thought), TextPart(text=text), *rest):
+            pass
+        case (ReasoningPart(text=thought), *rest):
+            text = ""
+        case _:
+            return message
+    text = f"<think>{thought}</think>{text}" if keeps else text
+    parts = (TextPart(text), *rest) if text else tuple(rest)
+    return msgspec.structs.replace(message, parts=parts)
+
+
+def _thinking(request: Request, quirk: str) -> Request:
+    thinking = request.thinking
+    extensions, arguments = dict(request.extensions), dict(request.template_arguments)
+    match quirk:
+        case "zai" if request.tools:
+            # Without it the arguments of a call come in one piece, at the end.
+            extensions["tool_stream"] = True
+        case "openrouter":
+            fields: dict[str, Any] = {
+                "enabled": thinking.enabled,
+                "effort": thinking.effort if thinking.effort in _OPENROUTER_EFFORTS else None,
+                "max_tokens": thinking.budget_tokens,
+                "exclude": thinking.hidden or None,
+            }
+            if given := {key: value for key, value in fields.items() if value is not None}:
+                extensions["reasoning"] = given
+            thinking = Thinking()
+        case "vllm" | "sglang" | "llamacpp":
+            switches = {"enable_thinking": thinking.enabled, "clear_thinking": thinking.clear}
+            arguments |= {key: value for key, value in switches.items() if value is not None}
+            thinking = Thinking()
+        case "cerebras":
+            if thinking.clear is not None:
+                extensions["clear_thinking"] = thinking.clear
+            effort = "none" if thinking.enabled is False else None
+            thinking = Thinking(effort=effort)
+        case _:
+            pass
+    return msgspec.structs.replace(
+        request, thinking=thinking, extensions=extensions, template_arguments=arguments
+    )
