@@ -7,7 +7,7 @@ from unittest import mock
 import msgspec
 
 from glimt.api.described import Described
-from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint
+from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint, ResponsesEndpoint
 from glimt.api.endpoint import AnswerEndpoint
 from glimt.api.routes import create_routes
 from glimt.api.schemas import REFERENCE, Schemas
@@ -16,6 +16,7 @@ from glimt.wire.codec import Call, Codec
 from glimt.wire.fields import Fields
 from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.operation import Operation
+from glimt.wire.responses.codec import ResponsesCodec
 
 _HTTP = """\
 # HTTP
@@ -201,6 +202,8 @@ def _codec(route: Described) -> Codec:
         case DialectEndpoint() as endpoint:
             headers = {p.name: "x" for p in route.operation.parameters if p.required}
             return endpoint._choose(route.path, headers)
+        case ResponsesEndpoint():
+            return ResponsesCodec()
         case CountTokensEndpoint():
             return _Counting({}, signatures=None)
         case other:
