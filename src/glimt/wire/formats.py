@@ -21,6 +21,9 @@ from glimt.wire.codec import Codec
 from glimt.wire.messages import asking as messages
 from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.messages.reading import MessageDecoder
+from glimt.wire.responses import asking as responses
+from glimt.wire.responses.codec import ResponsesCodec
+from glimt.wire.responses.reading import EventReader
 
 Asked: TypeAlias = tuple[Mapping[str, str], bytes]
 """The headers and the body of a request."""
@@ -67,10 +70,24 @@ FORMATS: Final[tuple[Format, ...]] = (
         lambda: PartDecoder(provider="p", model="m"),
     ),
     Format(
+        "responses",
+        "Responses",
+        lambda request: ({}, responses.encode_request(request, stream=True)),
+        ResponsesCodec,
+        lambda: EventReader(provider="p", model="m"),
+    ),
+    Format(
         "messages",
         "Messages",
         lambda request: ({}, messages.encode_request(request, stream=True)),
         lambda headers: MessagesCodec(headers, signatures=None),
         lambda: MessageDecoder(provider="p", model="m"),
+    ),
+    Format(
+        "responses",
+        "Responses",
+        lambda request: ({}, responses.encode_request(request, stream=True)),
+        ResponsesCodec,
+        lambda: EventReader(provider="p", model="m"),
     ),
 )
