@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
-from yarl import URL
 
 from glimt.core.errors import DeadlineExceeded, GlimtError, InternalError, UpstreamError
 
@@ -35,7 +35,7 @@ class Http:
     def __init__(
         self, addresses: Iterable[str], *, connect_s: float = CONNECT_S, idle_s: float = IDLE_S
     ) -> None:
-        self._origins = {URL(address).origin() for address in addresses}
+        self._origins = {_origin(address) for address in addresses}
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s)
         self._idle_s = idle_s
         self._session: aiohttp.ClientSession | None = None
@@ -52,7 +52,7 @@ class Http:
             UpstreamError: There is no connection, or it broke.
             DeadlineExceeded: A time limit passed.
         """
-        if URL(url).origin() not in self._origins:
+        if _origin(url) not in self._origins:
             raise InternalError(f"{provider} is not at a configured address.")
         try:
             response = await self._open(url, body, headers)
@@ -105,6 +105,12 @@ class Http:
             trace_configs=[trace],
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, port
 
 
 async def _note_reuse(
