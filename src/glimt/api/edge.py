@@ -194,6 +194,5 @@ async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
         f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
         "/v1/responses, /v1/messages, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, "
-        "/ready and "
-        "/metrics."
+        "/ready and /metrics."
     )

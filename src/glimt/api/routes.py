@@ -39,8 +39,8 @@ def create_routes(services: Services) -> list[Described]:
     routes = [
         *_chat_completions(services),
         Described("/v1/completions", completions, COMPLETIONS, method="POST"),
-        *_responses(services),
         *_messages(services),
+        *_responses(services),
         *_ai_sdk(services),
         *_models(services),
         Described("/v1/tcp_warming", models.WarmingEndpoint(), models.WARMING),
@@ -65,6 +65,15 @@ def _chat_completions(services: Services) -> list[Described]:
     ]
 
 
+def _messages(services: Services) -> list[Described]:
+    answering = DialectEndpoint(anthropic(services), services)
+    counting = CountTokensEndpoint(services)
+    return [
+        Described(MESSAGES_PATH, answering, messages.MESSAGES, method="POST"),
+        Described(f"{MESSAGES_PATH}/count_tokens", counting, messages.COUNT_TOKENS, method="POST"),
+    ]
+
+
 def _responses(services: Services) -> list[Described]:
     create = "/v1/responses"
     one = f"{create}/{{response_id}}"
@@ -79,15 +88,6 @@ def _responses(services: Services) -> list[Described]:
         Described(one, kept, told.DELETE, method="DELETE"),
         Described(f"{one}/cancel", cancel, told.CANCEL, method="POST"),
         Described(f"{one}/input_items", items, told.INPUT_ITEMS),
-    ]
-
-
-def _messages(services: Services) -> list[Described]:
-    answering = DialectEndpoint(anthropic(services), services)
-    counting = CountTokensEndpoint(services)
-    return [
-        Described(MESSAGES_PATH, answering, messages.MESSAGES, method="POST"),
-        Described(f"{MESSAGES_PATH}/count_tokens", counting, messages.COUNT_TOKENS, method="POST"),
     ]
 
 

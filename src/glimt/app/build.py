@@ -54,9 +54,9 @@ class House:
             self.model = SharedModel(share, registry, config.engine)
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
-        self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
         self._elsewhere = elsewhere(config, os.environ, clock=clock, keeps_history=share is None)
         roads = None if self._elsewhere is None else self._elsewhere.roads
+        self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
         self.app: Edge = create_app(
             Services(
                 gateway=Gateway(registry, self.model, self.meter, clock=clock, roads=roads),

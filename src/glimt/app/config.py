@@ -193,11 +193,11 @@ def _check(config: Config) -> None:
         raise ConfigError("processes: at least one has to take requests.")
     if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
-    if not 0 <= config.data.responses_days <= MAX_DAYS:
-        raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     for name, value in msgspec.structs.asdict(config.attempts).items():
         if not value > 0:
             raise ConfigError(f"attempts.{name}: must be more than 0.")
+    if not 0 <= config.data.responses_days <= MAX_DAYS:
+        raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     if any(not key.strip() for key in config.api_keys):
         raise ConfigError("api_keys: a key cannot be empty.")
     if not config.api_keys and not is_loopback(config.host):

@@ -101,7 +101,7 @@ class MessagesBody(PromptBody, kw_only=True):
         max_tokens: The most tokens of the answer, thought included.
     """
 
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]  here it has to be given
 
 
 _EXAMPLE: Final[dict[str, Any]] = {
