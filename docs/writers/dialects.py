@@ -262,9 +262,13 @@ def asked(found: Format, fields: Mapping[str, Any]) -> str:
 
 def answered(found: Format, events: Sequence[Event], kept: Sequence[Event]) -> str:
     """Whether these events are among those that are read."""
-    headers, body = found.ask(
-        msgspec.structs.replace(USED, messages=(ASKED,), thinking=Thinking(enabled=True))
-    )
+    plain = msgspec.structs.replace(USED, messages=(ASKED,), thinking=Thinking(enabled=True))
+    try:
+        headers, body = found.ask(
+            msgspec.structs.replace(plain, sampling=Sampling(max_tokens=100, top_logprobs=1))
+        )
+    except UnsupportedParameter:
+        headers, body = found.ask(plain)
     codec = found.codec(headers)
     encoder = codec.stream(codec.decode(body))
     data = b"".join(encoder.encode(event) for event in (STARTED, *events)) + encoder.end()

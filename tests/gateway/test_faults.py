@@ -9,13 +9,14 @@ import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from glimt.catalog.available import available_deployments
 from glimt.catalog.load import load
 from glimt.catalog.settings import ProviderSettings
 from glimt.core.clock import SystemClock
-from glimt.core.errors import GlimtError, RateLimited
+from glimt.core.errors import GlimtError, RateLimited, UnsupportedParameter
 from glimt.core.events import collect
 from glimt.core.parts import Message, TextPart
 from glimt.core.request import Request, Routing
@@ -257,6 +258,18 @@ async def test_a_whole_answer_is_understood_too():
         assert f"authorization: bearer {KEY}" in server.requests[0].head.decode().lower()
         assert b'"model":"up/flash"' in server.requests[0].body
         assert b"first" not in server.requests[0].body
+
+
+async def test_what_only_the_engine_here_does_is_not_asked_elsewhere():
+    """A raw prompt is continued here alone, and several choices are not asked of vendors."""
+    async with serving(fine) as server:
+        house = House([server.url])
+        for asked in ({"prompt": "x", "messages": ()}, {"num_choices": 2}):
+            request = msgspec.structs.replace(house.request, **asked)
+            with pytest.raises(UnsupportedParameter, match=r"prompt|num_choices"):
+                await collect(house.gateway.answer(request))
+        await house.http.close()
+        assert server.requests == []
 
 
 async def limited(exchange: Exchange) -> None:

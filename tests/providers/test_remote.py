@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from glimt.catalog.load import load
 from glimt.core.clock import SystemClock
@@ -15,7 +16,7 @@ from glimt.providers.http import Http
 from glimt.providers.refusals import retry_after
 from glimt.providers.remote import RemoteProvider
 from glimt.providers.spelling import spelled
-from tests.gateway.faulty import Exchange, fine, serving
+from tests.gateway.faulty import Exchange, answer, fine, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -71,6 +72,38 @@ async def test_a_documented_call(kind: str):
     call = ToolCallPart(id="call_-8f2", name="get_weather", arguments='{"city": "Oslo"}')
     assert choice.tool_calls == (call,)
     assert choice.reason == "tool_calls"
+
+
+async def test_a_connection_is_used_again():
+    """Answers one after the other go over one connection; one that was closed since is no fault."""
+    connections: set[object] = set()
+
+    async def complete(request: web.Request) -> web.StreamResponse:
+        connections.add(request.transport)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(answer("a"))
+        await response.write_eof()
+        return response
+
+    application = web.Application()
+    application.router.add_post("/v1/chat/completions", complete)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    http = Http([url])
+    row = msgspec.structs.replace(load().providers["vllm"], base_url=url)
+    provider = RemoteProvider(row, http, clock=SystemClock())
+    for _ in range(3):
+        assert (await collect(provider.answer(ASKED))).choices[0].text == "a"
+    assert len(connections) == 1
+    for transport in list(connections):
+        transport.close()
+    assert (await collect(provider.answer(ASKED))).choices[0].text == "a"
+    assert len(connections) == 2
+    await http.close()
+    await runner.cleanup()
 
 
 async def test_only_configured_hosts_are_asked():

@@ -53,6 +53,11 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Which model answers, never the alias that was asked for.",
         "schema": {"type": "string"},
     },
+    "x-glimt-route": {
+        "description": "The places that were tried in vain, each with why, then the one that "
+        "answers.",
+        "schema": {"type": "string"},
+    },
     "x-glimt-warnings": {
         "description": "A JSON list: what was understood but not honoured, and a model that "
         "stands in for another.",

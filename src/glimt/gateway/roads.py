@@ -12,7 +12,7 @@ import msgspec
 from glimt.catalog.available import Available
 from glimt.catalog.types import Deployment, Model
 from glimt.core.clock import Clock
-from glimt.core.errors import GlimtError, ModelNotFound, RateLimited
+from glimt.core.errors import GlimtError, ModelNotFound, RateLimited, UnsupportedParameter
 from glimt.core.provider import ModelInfo, Provider
 from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
@@ -51,7 +51,10 @@ class Roads:
         policy: Policy | None = None,
         settings: AttemptSettings | None = None,
     ) -> None:
-        self._available = available
+        self._available = msgspec.structs.replace(
+            available,
+            deployments=tuple(d for d in available.deployments if d.provider in providers),
+        )
         self._providers = providers
         self._policy = policy or Policy()
         self._stats = stats
@@ -62,11 +65,7 @@ class Roads:
     def models(self) -> tuple[ModelInfo, ...]:
         """What is served elsewhere."""
         catalog = self._available.catalog
-        slugs = dict.fromkeys(
-            deployment.model
-            for deployment in self._available.deployments
-            if deployment.provider in self._providers
-        )
+        slugs = dict.fromkeys(d.model for d in self._available.deployments)
         return tuple(_info(catalog.models[slug]) for slug in slugs)
 
     def find(self, request: Request, registry: Registry) -> Road:
@@ -79,12 +78,14 @@ class Roads:
         local = registry.models()
         names = (request.model, *request.routing.models)
         found = tuple(
-            self._circuits.marked(place)
-            for place in candidates(names, self._available, local)
-            # A raw prompt is rendered for one model's template: it is continued here alone.
-            if place.local or (place.provider.slug in self._providers and request.prompt is None)
+            self._circuits.marked(place) for place in candidates(names, self._able(request), local)
         )
         if not found:
+            if self._able(request) is not self._available and not local:
+                field = "num_choices" if request.prompt is None else "prompt"
+                raise UnsupportedParameter(
+                    f"{field}: nobody who serves {request.model!r} can answer this", param=field
+                )
             known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.models)))
             raise ModelNotFound(
                 f"There is no model {request.model!r} here. There is: {known}.", param="model"
@@ -108,6 +109,24 @@ class Roads:
             model=first.upstream_model if steps[0].local else first.model,
             stands_in=bool(made.stand_ins),
             warnings=made.warnings,
+        )
+
+    def _able(self, request: Request) -> Available:
+        """A raw prompt is written for one model's template: it is continued here alone.
+
+        Several choices of one question are not to be had from vendors; most say nothing and give
+        one.
+        """
+        if request.prompt is None and request.num_choices == 1:
+            return self._available
+        return msgspec.structs.replace(
+            self._available,
+            deployments=tuple(
+                deployment
+                for deployment in self._available.deployments
+                if request.prompt is None
+                and self._available.providers[deployment.provider].self_hosted
+            ),
         )
 
     def _nobody(self, made: Plan, model: str) -> GlimtError:

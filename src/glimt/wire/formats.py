@@ -83,4 +83,11 @@ FORMATS: Final[tuple[Format, ...]] = (
         lambda headers: MessagesCodec(headers, signatures=None),
         lambda: MessageDecoder(provider="p", model="m"),
     ),
+    Format(
+        "responses",
+        "Responses",
+        lambda request: ({}, responses.encode_request(request, stream=True)),
+        ResponsesCodec,
+        lambda: EventReader(provider="p", model="m"),
+    ),
 )

