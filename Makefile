@@ -59,7 +59,7 @@ docs: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) tests/js/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/js/node_modules tests/js/agents/node_modules build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.engine: pyproject.toml constraints.txt scripts/set_up
 	@scripts/set_up engine
@@ -67,5 +67,5 @@ $(VENV)/.engine: pyproject.toml constraints.txt scripts/set_up
 $(VENV)/.dev: pyproject.toml constraints.txt scripts/set_up
 	@scripts/set_up dev
 
-tests/js/node_modules/.done: tests/js/package.json scripts/set_up_js | $(VENV)/.dev
+tests/js/node_modules/.done: tests/js/package.json tests/js/agents/package.json scripts/set_up_js | $(VENV)/.dev
 	@scripts/set_up_js

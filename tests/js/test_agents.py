@@ -18,6 +18,7 @@ from glimt.core.parts import TextPart, ToolCallPart, ToolResultPart
 from glimt.core.request import Request
 from glimt.providers.scripted import SCRIPTED_MODEL, Script, ScriptedProvider, say
 from tests.api.serving import serving
+from tests.e2e.conftest import serving as whole_server
 from tests.js.test_providers import find_node
 
 pytestmark = [pytest.mark.js, pytest.mark.timeout(300)]
@@ -103,5 +104,36 @@ def test_claude_code_runs_a_tool_loop(folder: Path):
     with serving(provider) as served:
         said = claude(served.url, folder, "What does note.txt say?", "--allowed-tools", "Read")
     assert SECRET in said
+    assert any(SECRET in text for text in clever.seen)
+    assert set(provider.endings) == {"finished"}
+
+
+def test_claude_code_gets_an_answer_of_nano(tmp_path: Path, folder: Path):
+    """A whole request of it, but for the long instructions that nano has no room for."""
+    with whole_server(tmp_path) as url:
+        brief = ("--system-prompt", "Be brief.", "--tools", "")
+        assert "19" in claude(url, folder, "What is 12 + 7?", *brief)
+
+
+def codex(url: str, folder: Path, prompt: str) -> str:
+    """Codex, headless, as docs/guides/coding-agents.md sets it up."""
+    home = folder.parent / "codex"
+    home.mkdir()
+    (home / "config.toml").write_text(
+        f'model = "{MODEL}"\nmodel_provider = "glimt"\n\n[model_providers.glimt]\n'
+        f'name = "Glimt"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
+    )
+    options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+    return run("codex", ["exec", *options, prompt], folder, CODEX_HOME=str(home))
+
+
+def test_codex_runs_a_tool_loop(folder: Path):
+    """The same of Codex: a command of the shell."""
+    clever = Clever("exec_command", '{"cmd": "cat note.txt"}')
+    provider = ScriptedProvider(write=clever.write, models=(CLEVER,))
+    with serving(provider) as served:
+        said = codex(served.url, folder, "What does note.txt say?")
+    tools = sorted({tool.name for request in provider.requests for tool in request.tools})
+    assert SECRET in said, tools
     assert any(SECRET in text for text in clever.seen)
     assert set(provider.endings) == {"finished"}
