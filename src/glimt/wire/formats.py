@@ -70,13 +70,6 @@ FORMATS: Final[tuple[Format, ...]] = (
         lambda: PartDecoder(provider="p", model="m"),
     ),
     Format(
-        "responses",
-        "Responses",
-        lambda request: ({}, responses.encode_request(request, stream=True)),
-        ResponsesCodec,
-        lambda: EventReader(provider="p", model="m"),
-    ),
-    Format(
         "messages",
         "Messages",
         lambda request: ({}, messages.encode_request(request, stream=True)),
