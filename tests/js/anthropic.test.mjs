@@ -6,12 +6,18 @@ import { has, key, url } from './glimt.mjs';
 import { laws } from './laws.mjs';
 
 const baseURL = `${url}/v1`;
+// The provider sends no temperature with a thought.
+const greedy = (address, init) =>
+  fetch(address, { ...init, body: JSON.stringify({ temperature: 0, ...JSON.parse(init.body) }) });
 const say = (thinking) => ({ providerOptions: { anthropic: { thinking } } });
 
 laws({
   ai,
-  model: createAnthropic({ baseURL, apiKey: key }),
+  model: createAnthropic({ baseURL, apiKey: key, fetch: greedy }),
   stranger: createAnthropic({ baseURL, apiKey: 'wrong' }),
+  // Without a limit the provider warns that it does not know this model.
+  fixed: { maxOutputTokens: 4000 },
+  free: false,
   off: say({ type: 'disabled' }),
   on: say({ type: 'enabled', budgetTokens: 1024 }),
   raises: {
