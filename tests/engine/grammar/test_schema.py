@@ -193,7 +193,6 @@ def test_hostile_schemas(schema, model: RandomModel, compiler: Compiler):
     assert time.process_time() - start < 5
 
 
-@pytest.mark.slow
 def test_largest_schema(model: RandomModel, compiler: Compiler):
     """A schema at every limit compiles in seconds and leaves the process standing."""
     test_hostile_schemas(
