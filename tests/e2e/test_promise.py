@@ -9,7 +9,7 @@ from benchmarks.constrained_promise import Tally, ask, drafts, server_settings
 from benchmarks.promise_cases import CaseMaker
 from benchmarks.serving import running_server
 
-CASES = 20
+CASES = 10
 
 
 @pytest.fixture(scope="module", params=["auto", "dummy"])
