@@ -206,8 +206,6 @@ def _codec(route: Described) -> Codec:
             return ResponsesCodec()
         case CountTokensEndpoint():
             return _Counting({}, signatures=None)
-        case ResponsesEndpoint():
-            return ResponsesCodec({}, None)
         case other:
             raise TypeError(f"{other} has no codec")
 
