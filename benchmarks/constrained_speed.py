@@ -5,12 +5,16 @@ thinking, torch with one thread. First the bound answers are found, then three m
 
     bound   follows the grammar
     same    follows none, draws as usual and then goes on with the bound answer's tokens instead
-    free    follows none and says what it likes, past its own end, for as many tokens each
+    free    follows none and says what it likes
+
+The question is one that is answered in some length without a grammar too, and each sequence is
+timed for as many tokens as the shorter of its bound and its free answer has: nobody is made to
+talk past an end, which costs less than saying something (such rows take fewer experts).
 
 `to free` is the rate of `bound` over that of `free`: what was asked for is 0.9. What a step costs
-also depends on the tokens in it (which experts they take), so free answers, which say other
-things, differ for that reason too; `to same` is the ratio of two that compute the same rows, and so
-what the grammar itself costs. Neither stands for the other. The clock runs from the step that
+also depends on the tokens in it, so free answers, which say other things, differ for that reason
+too; `to same` is the ratio of two that compute the same rows, and so what the grammar itself
+costs. Neither stands for the other. The clock runs from the step that
 brought the last first token: prompts and compiling, which happen once, are left out. Of
 several rounds the shortest of each mode counts. Rates are of wall time; `cpu` is `to same`
 in CPU time of the whole process, in which masks that are filled beside a step hide nothing.
@@ -72,7 +76,10 @@ ORDER: dict[str, Any] = {
     "required": ["customer", "city", "items", "express", "note"],
     "additionalProperties": False,
 }
-QUESTION = "Order of {name}, {city}: {a} lamps and {b} chairs, {a}{b} euros. Answer as JSON only."
+QUESTION = (
+    "Extract name, city, age and items as JSON: "
+    "{name} from {city}, {a}{b} years old, wants {a} lamps and {b} chairs."
+)
 NAMES = ("Ana", "Vera", "Jonas", "Kim", "Lea", "Omar", "Pia", "Tom")
 CITIES = ("Riga", "Oslo", "Graz", "Köln")
 
@@ -132,17 +139,16 @@ class Bench:
 
         Args:
             group: Prompts.
-            lengths: The most tokens of each answer; without a grammar it has as many.
+            lengths: The most tokens of each answer.
             grammar: What all of them follow.
             chatty: Answers must not end before their length.
         """
-        ends = self.runner.stop_token_ids if chatty or grammar is not None else ()
         for id_, prompt in enumerate(group):
             sampling = SamplingParams(
                 temperature=0.0,
                 max_tokens=lengths[id_],
                 min_tokens=lengths[id_] if chatty else 0,
-                stop_token_ids=tuple(ends),
+                stop_token_ids=tuple(self.runner.stop_token_ids),
             )
             submit = Submit(id=id_, prompt=prompt, sampling=sampling, grammar=grammar)
             assert self._core.add(0, submit) is None
@@ -207,7 +213,8 @@ def _measure(
     for group in groups:
         longest = [MAX_TOKENS] * len(group)
         said, _, _ = bench.answer(group, lengths=longest, grammar=grammar, chatty=chatty)
-        lengths = [len(answer) for answer in said]
+        free, _, _ = bench.answer(group, lengths=longest, grammar=None, chatty=chatty)
+        lengths = [min(len(a), len(b)) for a, b in zip(said, free, strict=True)]
         best = dict.fromkeys(("free", "same", "bound"), (math.inf, math.inf))
         for _ in range(rounds):
             for mode in best:

@@ -88,6 +88,11 @@ class Fields:
             return None
         return decode_as(raw, kind, name)
 
+    def raw(self, name: str) -> msgspec.Raw | None:
+        """A field's JSON as it is, which was read once already; None when it is absent or null."""
+        raw = self._raw.pop(name, None)
+        return None if raw is None or _is_null(raw) else raw
+
     def integer(self, name: str, low: int | None = None, high: int | None = None) -> int | None:
         """A whole number between `low` and `high`, both included."""
         value = self.take(name, INT_OR_FLOAT)

@@ -6,8 +6,6 @@ model, and whether the answer streams, are said in headers beside the body.
 
 from typing import Any, Final
 
-import msgspec
-
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_STOPS, RANGES
 from glimt.core.request import (
@@ -61,7 +59,7 @@ def decode_request(body: bytes, *, model: str | None, stream: bool = False) -> C
     fields = Fields(body)
     warnings: list[str] = []
     names = dict(NAMES)
-    raw_prompt = fields.take("prompt", msgspec.Raw)
+    raw_prompt = fields.raw("prompt")
     if raw_prompt is None:
         raise InvalidRequest("prompt is missing.", param="prompt")
     if fields.flag("includeRawChunks"):

@@ -60,7 +60,7 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         raise UnsupportedParameter("A raw prompt is no conversation.", param="prompt")
     body: dict[str, Any] = {
         "model": request.model,
-        "messages": [_message(m, f"messages[{i}]") for i, m in enumerate(request.messages)],
+        "messages": [_message(m, i) for i, m in enumerate(request.messages)],
         **sampling_fields(request.sampling),
         **thinking_fields(request.thinking),
         **write_routing(request.routing),
@@ -95,48 +95,55 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
     return json_object(body)
 
 
-def _message(message: Message, path: str) -> dict[str, Any]:
+def _message(  # noqa: C901, PLR0912  one for each kind of part
+    message: Message, place: int
+) -> dict[str, Any]:
+    # The commonest kinds come first and no path is built until one is needed: an agent's request
+    # has hundreds of these.
     body: dict[str, Any] = {"role": message.role}
     if message.name is not None:
         body["name"] = message.name
     content: list[Part] = []
+    calls: list[dict[str, Any]] = []
     details: list[dict[str, Any]] = []
-    for index, part in enumerate(message.parts):
+    for part in message.parts:
         match part:
-            case ReasoningPart():
-                details.append(_reasoning_detail(part))
+            case TextPart():
+                content.append(part)
             case ToolCallPart():
-                body.setdefault("tool_calls", []).append(_tool_call(part))
+                function = {"name": part.name, "arguments": part.arguments}
+                calls.append({"id": part.id, "type": "function", "function": function})
             case ToolResultPart():
                 body["tool_call_id"] = part.call_id
-                content.extend(part.content)
+                content += part.content
+            case ImagePart() | FilePart():
+                content.append(part)
+            case ReasoningPart():
+                details.append(_reasoning_detail(part))
             case RefusalPart() if message.role == "assistant" and "refusal" not in body:
                 body["refusal"] = part.text
-            case TextPart() | ImagePart() | FilePart():
-                content.append(part)
             case RefusalPart():
                 raise UnsupportedParameter(
-                    f"{path}: a refusal belongs to the assistant.", param=f"{path}.parts[{index}]"
+                    f"messages[{place}]: a refusal belongs to the assistant.",
+                    param=f"messages[{place}].parts[{message.parts.index(part)}]",
                 )
             case _:
                 assert_never(part)
+    if calls:
+        body["tool_calls"] = calls
     if details:
         if len(details) == 1 and details[0].keys() == {"type", "text"}:
             body["reasoning_content"] = details[0]["text"]
         else:
             body["reasoning_details"] = details
-    body["content"] = _content(content, path)
+    if len(content) == 1 and isinstance(content[0], TextPart):
+        body["content"] = content[0].text
+    elif content:
+        path = f"messages[{place}].content"
+        body["content"] = [_part(part, f"{path}[{i}]") for i, part in enumerate(content)]
+    else:
+        body["content"] = None
     return body
-
-
-def _content(parts: list[Part], path: str) -> str | list[dict[str, Any]] | None:
-    match parts:
-        case []:
-            return None
-        case [TextPart(text=text)]:
-            return text
-        case _:
-            return [_part(part, f"{path}.content[{i}]") for i, part in enumerate(parts)]
 
 
 def _part(part: Part, path: str) -> dict[str, Any]:
@@ -182,11 +189,6 @@ def _reasoning_detail(part: ReasoningPart) -> dict[str, Any]:
     }
     given = {name: value for name, value in fields.items() if value is not None}
     return {"type": f"reasoning.{kind}", **given}
-
-
-def _tool_call(part: ToolCallPart) -> dict[str, Any]:
-    function = {"name": part.name, "arguments": part.arguments}
-    return {"id": part.id, "type": "function", "function": function}
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

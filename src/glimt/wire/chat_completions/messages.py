@@ -52,7 +52,9 @@ def read_messages(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
         messages = _known_fields(raw, error, warnings)
     if not messages:
         raise InvalidRequest("messages is empty; give at least one.", param="messages")
-    return tuple(_message(message, f"messages[{index}]") for index, message in enumerate(messages))
+    # This and what it calls builds no path and no iterator until one is needed: an agent's request
+    # has hundreds of messages, and nearly all are a string, a call, or a result.
+    return tuple([_message(message, index) for index, message in enumerate(messages)])
 
 
 def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[ChatMessage]:
@@ -65,65 +67,80 @@ def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> li
     return convert_as(document, list[ChatMessage], "messages")
 
 
-def _message(message: ChatMessage, path: str) -> Message:
+def _message(message: ChatMessage, index: int) -> Message:
     role = _ROLES.get(message.role)
-    if role is None:
+    if role is None or message.function_call is not None or message.audio is not None:
+        raise _refused(message, f"messages[{index}]")
+    parts: Sequence[Part]
+    if role == "assistant":
+        parts = _assistant_parts(message, index)
+    elif message.tool_calls:
+        path = f"messages[{index}].tool_calls"
+        raise InvalidRequest(f"{path} belongs to assistant messages.", param=path)
+    elif role == "tool":
+        parts = (_tool_result(message, index),)
+    elif message.content is None:
+        path = f"messages[{index}].content"
+        raise InvalidRequest(f"{path} is missing.", param=path)
+    else:
+        parts = content_parts(message.content, f"messages[{index}].content")
+    return Message(role=role, parts=tuple(parts), name=message.name)
+
+
+def _refused(message: ChatMessage, path: str) -> InvalidRequest | UnsupportedParameter:
+    """Why a message of no known role, or with a retired field, is not read."""
+    if message.role not in _ROLES:
         hint = ""
         if message.role == "function":
             hint = " The role function is retired: use tool, with a tool_call_id."
-        raise InvalidRequest(
+        return InvalidRequest(
             f"{path}.role must be one of {', '.join(_ROLES)}, not {message.role!r}.{hint}",
             param=f"{path}.role",
         )
     if message.function_call is not None:
-        raise UnsupportedParameter(
+        return UnsupportedParameter(
             f"{path}.function_call is retired; use tool_calls.", param=f"{path}.function_call"
         )
-    if message.audio is not None:
-        raise UnsupportedParameter(
-            f"{path}.audio: this server keeps no audio answers.", param=f"{path}.audio"
-        )
-    if role != "assistant" and message.tool_calls:
-        raise InvalidRequest(
-            f"{path}.tool_calls belongs to assistant messages.", param=f"{path}.tool_calls"
-        )
-    match role:
-        case "assistant":
-            parts = _assistant_parts(message, path)
-        case "tool":
-            parts = _tool_parts(message, path)
-        case _:
-            if message.content is None:
-                raise InvalidRequest(f"{path}.content is missing.", param=f"{path}.content")
-            parts = content_parts(message.content, f"{path}.content")
-    return Message(role=role, parts=tuple(parts), name=message.name)
+    return UnsupportedParameter(
+        f"{path}.audio: this server keeps no audio answers.", param=f"{path}.audio"
+    )
 
 
-def _assistant_parts(message: ChatMessage, path: str) -> list[Part]:
-    parts: list[Part] = [*_thought(message, path)]
-    parts.extend(content_parts(message.content, f"{path}.content"))
+def _assistant_parts(message: ChatMessage, index: int) -> list[Part]:
+    content = message.content
+    parts: list[Part] = [TextPart(content)] if isinstance(content, str) else []
+    if (
+        message.reasoning_content is not None
+        or message.reasoning_details is not None
+        or message.reasoning is not None
+    ):
+        parts[:0] = _thought(message, f"messages[{index}]")
+    if content is not None and not isinstance(content, str):
+        parts += content_parts(content, f"messages[{index}].content")
     if message.refusal is not None:
         parts.append(RefusalPart(message.refusal))
-    for index, call in enumerate(message.tool_calls or ()):
-        parts.append(_tool_call(call, f"{path}.tool_calls[{index}]"))
+    if message.tool_calls:
+        for place, call in enumerate(message.tool_calls):
+            parts.append(_tool_call(call, index, place))
     return parts
 
 
-def _tool_parts(message: ChatMessage, path: str) -> list[Part]:
-    if message.tool_call_id is None:
-        raise InvalidRequest(
-            f"{path}.tool_call_id is missing; it names the call that this answers.",
-            param=f"{path}.tool_call_id",
-        )
-    content: list[TextPart | ImagePart | FilePart] = []
-    for index, part in enumerate(content_parts(message.content or "", f"{path}.content")):
+def _tool_result(message: ChatMessage, index: int) -> ToolResultPart:
+    call_id, content = message.tool_call_id, message.content
+    if call_id is None:
+        path = f"messages[{index}].tool_call_id"
+        raise InvalidRequest(f"{path} is missing; it names the call that this answers.", param=path)
+    if content is None or isinstance(content, str):
+        return ToolResultPart(call_id=call_id, content=(TextPart(content or ""),))
+    path = f"messages[{index}].content"
+    kept: list[TextPart | ImagePart | FilePart] = []
+    for place, part in enumerate(content_parts(content, path)):
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
             raise InvalidRequest(
-                f"{path}.content[{index}] cannot be part of a tool's result.",
-                param=f"{path}.content[{index}]",
+                f"{path}[{place}] cannot be part of a tool's result.", param=f"{path}[{place}]"
             )
-        content.append(part)
-    return [ToolResultPart(call_id=message.tool_call_id, content=tuple(content))]
+        kept.append(part)
+    return ToolResultPart(call_id=call_id, content=tuple(kept))
 
 
 def _thought(message: ChatMessage, path: str) -> list[ReasoningPart]:
@@ -148,17 +165,20 @@ def _reasoning_detail(detail: ReasoningDetail) -> ReasoningPart:
     )
 
 
-def _tool_call(call: ToolCall, path: str) -> ToolCallPart:
-    if call.type not in (None, "function") or call.function is None:
+def _tool_call(call: ToolCall, index: int, place: int) -> ToolCallPart:
+    function = call.function
+    if function is None or (call.type != "function" and call.type is not None):
+        path = f"messages[{index}].tool_calls[{place}]"
         raise UnsupportedParameter(
             f"{path}: only calls of type function are understood.", param=path
         )
     if not call.id:
-        raise InvalidRequest(f"{path}.id is missing.", param=f"{path}.id")
-    arguments = call.function.arguments
+        path = f"messages[{index}].tool_calls[{place}].id"
+        raise InvalidRequest(f"{path} is missing.", param=path)
+    arguments = function.arguments
     if isinstance(arguments, dict):
         arguments = msgspec.json.encode(arguments).decode()
-    return ToolCallPart(id=call.id, name=call.function.name, arguments=arguments or "{}")
+    return ToolCallPart(id=call.id, name=function.name, arguments=arguments or "{}")
 
 
 def content_parts(content: Content, path: str) -> list[Part]:

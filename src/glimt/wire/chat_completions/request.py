@@ -83,7 +83,7 @@ def decode_request(
         thinking = msgspec.structs.replace(thinking, clear=False)
     tools = read_tools(fields)
     parallel = fields.flag("parallel_tool_calls")
-    raw_messages = fields.take("messages", msgspec.Raw)
+    raw_messages = fields.raw("messages")
     if raw_messages is None:
         raise InvalidRequest("messages is missing.", param="messages")
     request_id, session = fields.text("request_id"), fields.text("session_id")

@@ -26,10 +26,25 @@ def read_tools(fields: Fields) -> tuple[Tool, ...]:
         raise InvalidRequest(
             f"tools holds {len(given)} tools; at most {MAX_TOOLS} are allowed.", param="tools"
         )
-    return tuple(_tool(raw, f"tools[{index}]") for index, raw in enumerate(given))
+    return tuple([_plain_tool(raw) or _tool(raw, index) for index, raw in enumerate(given)])
 
 
-def _tool(raw: dict[str, Any], path: str) -> Tool:
+def _plain_tool(raw: dict[str, Any]) -> Tool | None:
+    """A function of a name, a description and an object; None for `_tool` to look at closer."""
+    function = raw.get("function")
+    if raw.get("type") != "function" or not isinstance(function, dict):
+        return None
+    fields = cast("dict[str, Any]", function)
+    name, text, schema = fields.get("name"), fields.get("description"), fields.get("parameters")
+    if not (isinstance(name, str) and isinstance(text, str) and isinstance(schema, dict)):
+        return None
+    if "strict" in fields or not NAME.fullmatch(name):
+        return None
+    return Tool(name=name, description=text, parameters=cast("dict[str, Any]", schema), raw=raw)
+
+
+def _tool(raw: dict[str, Any], index: int) -> Tool:
+    path = f"tools[{index}]"
     kind = raw.get("type", "function")
     if kind != "function":
         raise UnsupportedParameter(

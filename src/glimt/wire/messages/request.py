@@ -8,8 +8,6 @@ answers are read too, as its own Messages address does.
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from glimt.core.errors import InvalidRequest
 from glimt.core.limits import MAX_STOPS, RANGES
 from glimt.core.request import Request, Sampling, ServiceClass
@@ -78,8 +76,8 @@ def _decode(
     fields.take("cache_control", ANYTHING)  # Every full page of a prompt is cached anyway.
     stream = fields.flag("stream") or False
     reader = Reader(signatures=signatures, names=names, warnings=warnings)
-    system = fields.take("system", msgspec.Raw)
-    raw_messages = fields.take("messages", msgspec.Raw)
+    system = fields.raw("system")
+    raw_messages = fields.raw("messages")
     if raw_messages is None:
         raise InvalidRequest("messages is missing.", param="messages")
     if not counts and not fields.has("max_tokens"):

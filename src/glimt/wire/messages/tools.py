@@ -23,7 +23,7 @@ _DECODER: Final[msgspec.json.Decoder[list[ToolField | None]]] = decoder(
 
 def read_tools(fields: Fields, names: dict[str, str], warnings: list[str]) -> tuple[Tool, ...]:
     """`tools`; `names` learns where the client wrote each, if others are left out before it."""
-    raw = fields.take("tools", msgspec.Raw)
+    raw = fields.raw("tools")
     if raw is None:
         return ()
     try:

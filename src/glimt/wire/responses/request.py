@@ -219,7 +219,7 @@ def with_history(
 
 
 def _input(fields: Fields, warnings: list[str]) -> tuple[bytes, list[InputItem]]:
-    raw = fields.take("input", msgspec.Raw)
+    raw = fields.raw("input")
     if raw is None:
         return b"[]", []
     if fields.is_text(raw):
