@@ -30,10 +30,10 @@ def write_messages(messages: tuple[Message, ...]) -> tuple[Content | None, list[
     written: list[dict[str, Any]] = []
     results: list[dict[str, Any]] | None = None
     for index, message in enumerate(messages):
-        path = f"messages[{index}]"
         if message.name is not None:
-            raise UnsupportedParameter(f"{path}.name has no place here.", param=f"{path}.name")
-        content = _content(message, path)
+            path = f"messages[{index}].name"
+            raise UnsupportedParameter(f"{path} has no place here.", param=path)
+        content = _content(message, index)
         if index == 0 and message.role == "system" and content:
             system = content
             continue
@@ -48,30 +48,32 @@ def write_messages(messages: tuple[Message, ...]) -> tuple[Content | None, list[
     return system, written
 
 
-def _content(message: Message, path: str) -> Content:
-    match message:
-        case Message(role="system" | "user" | "assistant", parts=(TextPart(text=text),)):
-            return text
-        case _:
-            return [
-                _block(part, message.role, f"{path}.parts[{index}]")
-                for index, part in enumerate(message.parts)
-            ]
+def _content(message: Message, index: int) -> Content:
+    parts, role = message.parts, message.role
+    if len(parts) == 1 and isinstance(parts[0], TextPart) and role != "tool":
+        return parts[0].text
+    # What an agent sends by the hundred comes first, and needs no path.
+    return [
+        {"type": "text", "text": part.text}
+        if isinstance(part, TextPart) and role != "tool"
+        else _block(part, role, f"messages[{index}].parts[{place}]")
+        for place, part in enumerate(parts)
+    ]
 
 
 def _block(part: Part, role: str, path: str) -> dict[str, Any]:
     match part:
         case TextPart() if role != "tool":
             return {"type": "text", "text": part.text}
-        case ImagePart() | FilePart() if role == "user":
-            return _file(part, path)
-        case ReasoningPart() if role == "assistant":
-            return _thought(part, path)
         case ToolCallPart() if role == "assistant":
             arguments = json_arguments(part.arguments)
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
         case ToolResultPart() if role == "tool":
             return _result(part, path)
+        case ImagePart() | FilePart() if role == "user":
+            return _file(part, path)
+        case ReasoningPart() if role == "assistant":
+            return _thought(part, path)
         case _:
             raise UnsupportedParameter(
                 f"{path} has no place in a message of role {role} of this format.", param=path
@@ -91,14 +93,14 @@ def _thought(part: ReasoningPart, path: str) -> dict[str, Any]:
 
 def _result(part: ToolResultPart, path: str) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id}
-    match part.content:
-        case ():
-            pass
-        case (TextPart(text=text),):
-            block["content"] = text
-        case _:
-            block["content"] = [_block(item, "user", path) for item in part.content]
-    return {**block, "is_error": True} if part.is_error else block
+    content = part.content
+    if len(content) == 1 and isinstance(content[0], TextPart):
+        block["content"] = content[0].text
+    elif content:
+        block["content"] = [_block(item, "user", path) for item in content]
+    if part.is_error:
+        block["is_error"] = True
+    return block
 
 
 def _file(part: ImagePart | FilePart, path: str) -> dict[str, Any]:

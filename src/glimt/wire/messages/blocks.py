@@ -15,17 +15,14 @@ Plain: TypeAlias = TextPart | ImagePart | FilePart
 def tool_result(block: Block, path: str, warnings: list[str]) -> ToolResultPart:
     """What a tool answered; a string, blocks, or nothing."""
     content = block.content
-    parts: list[Plain] = []
+    call_id = required(block.tool_use_id, path, "tool_use_id")
+    failed = block.is_error or False
     if isinstance(content, str):
-        parts.append(TextPart(content))
-    else:
-        for index, item in enumerate(content or ()):
-            parts.extend(plain_parts(item, f"{path}.content[{index}]", warnings))
-    return ToolResultPart(
-        call_id=required(block.tool_use_id, path, "tool_use_id"),
-        content=tuple(parts),
-        is_error=block.is_error or False,
-    )
+        return ToolResultPart(call_id=call_id, content=(TextPart(content),), is_error=failed)
+    parts: list[Plain] = []
+    for index, item in enumerate(content or ()):
+        parts += plain_parts(item, f"{path}.content[{index}]", warnings)
+    return ToolResultPart(call_id=call_id, content=tuple(parts), is_error=failed)
 
 
 def plain_parts(block: Block, path: str, warnings: list[str]) -> list[Plain]:

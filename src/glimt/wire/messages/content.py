@@ -147,10 +147,12 @@ class Reader:
     def _turn(self, content: list[Block], path: str) -> list[Part]:
         parts: list[Part] = []
         for index, block in enumerate(content):
+            kind = block.type
+            if kind == "text" and block.text is not None and not block.citations:
+                parts.append(TextPart(block.text))
+                continue
             where = f"{path}[{index}]"
-            match block.type:
-                case "text" if block.text is not None and not block.citations:
-                    parts.append(TextPart(block.text))
+            match kind:
                 case "tool_use":
                     parts.append(_call(block, where))
                 case "thinking":
@@ -188,8 +190,7 @@ def _call(block: Block, path: str) -> ToolCallPart:
         if arguments not in ("", "null"):
             raise InvalidRequest(f"{path}.input must be an object.", param=f"{path}.input")
         arguments = "{}"
-    return ToolCallPart(
-        id=required(block.id, path, "id"),
-        name=required(block.name, path, "name"),
-        arguments=arguments,
-    )
+    if block.id is None or block.name is None:
+        name = "id" if block.id is None else "name"
+        raise InvalidRequest(f"{path}.{name} is missing.", param=f"{path}.{name}")
+    return ToolCallPart(id=block.id, name=block.name, arguments=arguments)

@@ -54,7 +54,7 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         raise UnsupportedParameter("num_choices: this format has one answer.", param="num_choices")
     items: list[dict[str, Any]] = []
     for index, message in enumerate(request.messages):
-        items += _items(message, f"messages[{index}]")
+        items += _items(message, index)
     body: dict[str, Any] = {
         "model": request.model,
         "input": items,
@@ -99,28 +99,28 @@ def _sampling(request: Request) -> dict[str, Any]:
     return {**fields, "include": include}
 
 
-def _items(message: Message, path: str) -> list[dict[str, Any]]:
+def _items(message: Message, index: int) -> list[dict[str, Any]]:
     """The items of one message; of the assistant's turn there may be several, or none."""
+    path = f"messages[{index}]"
     if message.name is not None:
         raise UnsupportedParameter(
             f"{path}.name: messages have no names in this format.", param=f"{path}.name"
         )
     if message.role == "tool":
-        return [_result(part, f"{path}.parts[{i}]") for i, part in enumerate(message.parts)]
+        return [_result(part, path, i) for i, part in enumerate(message.parts)]
     if message.role != "assistant":
         return [_message(message.role, message.parts, path)]
     items: list[dict[str, Any]] = []
     said: list[Part] = []
-    for index, part in enumerate(message.parts):
-        match part:
-            case ReasoningPart() | ToolCallPart():
-                if said:
-                    items.append(_message("assistant", said, path))
-                    said = []
-                is_call = isinstance(part, ToolCallPart)
-                items.append(_call(part) if is_call else _thought(part, f"{path}.parts[{index}]"))
-            case _:
-                said.append(part)
+    for place, part in enumerate(message.parts):
+        if not isinstance(part, (ReasoningPart, ToolCallPart)):
+            said.append(part)
+            continue
+        if said:
+            items.append(_message("assistant", said, path))
+            said = []
+        is_call = isinstance(part, ToolCallPart)
+        items.append(_call(part) if is_call else _thought(part, f"{path}.parts[{place}]"))
     if said or not items:
         items.append(_message("assistant", said, path))
     return items
@@ -128,7 +128,12 @@ def _items(message: Message, path: str) -> list[dict[str, Any]]:
 
 def _message(role: str, parts: Sequence[Part], path: str) -> dict[str, Any]:
     kind = "output_text" if role == "assistant" else "input_text"
-    content = [_part(part, f"{path}.parts[{i}]", kind) for i, part in enumerate(parts)]
+    content = [
+        {"type": kind, "text": part.text}
+        if isinstance(part, TextPart) and not part.citations
+        else _part(part, f"{path}.parts[{i}]", kind)
+        for i, part in enumerate(parts)
+    ]
     return {"type": "message", "role": role, "content": content}
 
 
@@ -159,15 +164,16 @@ def _call(part: ToolCallPart) -> dict[str, Any]:
     }
 
 
-def _result(part: Part, path: str) -> dict[str, Any]:
+def _result(part: Part, path: str, place: int) -> dict[str, Any]:
+    path = f"{path}.parts[{place}]"
     if not isinstance(part, ToolResultPart):
         raise UnsupportedParameter(f"{path} is no result of a tool.", param=path)
     output: str | list[dict[str, Any]]
-    match part.content:
-        case [TextPart(text=text)]:
-            output = text
-        case content:
-            output = [_part(p, f"{path}.content[{i}]", "input_text") for i, p in enumerate(content)]
+    content = part.content
+    if len(content) == 1 and isinstance(content[0], TextPart):
+        output = content[0].text
+    else:
+        output = [_part(p, f"{path}.content[{i}]", "input_text") for i, p in enumerate(content)]
     return {"type": "function_call_output", "call_id": part.call_id, "output": output}
 
 
