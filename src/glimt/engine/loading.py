@@ -1,11 +1,13 @@
 """Filling the model's tensors from a checkpoint's.
 
 Knows the published tensor names, with one tensor per expert or one per layer, and the prediction
-layer's (`model.layers.{num_hidden_layers}`) with its copies of embedding and head. Every missing,
-unknown, mis-shaped or unreadable tensor is told in one error, before a single byte is read.
+layer's (`model.layers.{num_hidden_layers}`) with its copies of embedding and head. Weights in fp8
+are widened as they are read. Every missing, unknown, mis-shaped or unreadable tensor is told in one
+error, before a single byte is read.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, cast
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from glimt.engine.checkpoint import CheckpointError, TensorEntry, list_tensors
 from glimt.engine.config import ModelConfig
+from glimt.engine.formats import Fp8Format
 from glimt.engine.messages import LoadProgress
+from glimt.engine.quantization import dequantize
 from glimt.engine.weights import Dense, Layer, Mixture, Weights, allocate
 
 
@@ -31,6 +35,7 @@ class _Opened(Protocol):
 
 
 READABLE = frozenset({"F64", "F32", "F16", "BF16"})
+FP8 = "F8_E4M3"
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
 """Constants that old versions of transformers saved."""
 
@@ -83,10 +88,50 @@ def load_weights(
     prediction = any(name.startswith(extra_layer) for name in found)
     weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
     plan = _plan(weights, config, found.keys())
-    _require_match(folder, plan, found)
-    _fill(plan.fill, found, progress)
-    _settle_copies(weights, plan.copies, found)
+    _require_match(folder, plan, found, config.fp8)
+    with ExitStack() as stack:
+        source = _Source(found, config.fp8, stack)
+        _fill(plan.fill, source, progress)
+        _settle_copies(weights, plan.copies, source)
     return weights
+
+
+class _Source:
+    """Reads the tensors of a checkpoint; files stay mapped until the stack closes."""
+
+    def __init__(
+        self, entries: dict[str, TensorEntry], fp8: Fp8Format | None, stack: ExitStack
+    ) -> None:
+        self.entries = entries
+        self._fp8 = fp8
+        self._stack = stack
+        self._opened: dict[Path, _Opened] = {}
+
+    def num_bytes(self, name: str) -> int:
+        """What `read` reads."""
+        scales = _scales_of(name, self.entries, self._fp8)
+        return self.entries[name].num_bytes + (self.entries[scales].num_bytes if scales else 0)
+
+    def read(self, name: str, memory: Tensor) -> Tensor:
+        """The tensor, where it was rounded to fp8 widened to the dtype and device of `memory`."""
+        scales = _scales_of(name, self.entries, self._fp8)
+        numbers = self._raw(name)
+        if scales is None or self._fp8 is None:
+            return numbers
+        numbers, factors = numbers.to(memory.device), self._raw(scales).to(memory.device)
+        return dequantize(numbers, factors, memory.dtype, block=self._fp8.block)
+
+    def _raw(self, name: str) -> Tensor:
+        file = self.entries[name].file
+        if file not in self._opened:
+            opened = cast("_Opened", safe_open(str(file), framework="pt"))
+            self._opened[file] = self._stack.enter_context(opened)
+        return self._opened[file].get_tensor(name)
+
+
+def _scales_of(name: str, found: dict[str, TensorEntry], fp8: Fp8Format | None) -> str | None:
+    """The name of the scales that a tensor needs; they need not be there."""
+    return name + fp8.suffix if fp8 is not None and found[name].dtype == FP8 else None
 
 
 def _plan(weights: Weights, config: ModelConfig, names: Iterable[str]) -> _Plan:
@@ -171,9 +216,16 @@ def _expert_targets(mixture: Mixture, config: ModelConfig, *, fused: bool) -> di
     return targets
 
 
-def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> None:
+def _require_match(
+    folder: Path, plan: _Plan, found: dict[str, TensorEntry], fp8: Fp8Format | None
+) -> None:
     """Raise one error that lists everything in which checkpoint and model differ."""
-    expected = plan.fill | plan.copies
+    expected = {name: target.shape for name, target in (plan.fill | plan.copies).items()}
+    readable = dict.fromkeys(expected, READABLE)
+    for name in sorted(expected.keys() & found.keys()):
+        if fp8 is not None and (scales := _scales_of(name, found, fp8)) is not None:
+            expected[scales] = fp8.scales_shape(expected[name])
+            readable[name], readable[scales] = READABLE | {FP8}, READABLE
     known = sorted(expected.keys() & found.keys())
     faults = [
         _listing("missing", sorted(expected.keys() - found.keys())),
@@ -181,9 +233,9 @@ def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> 
         _listing(
             "of another shape",
             [
-                f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
+                f"{name} is {list(found[name].shape)}, expected {list(expected[name])}"
                 for name in known
-                if found[name].shape != expected[name].shape
+                if found[name].shape != expected[name]
             ],
         ),
         _listing(
@@ -191,7 +243,7 @@ def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> 
             [
                 f"{name} is {found[name].dtype}"
                 for name in known
-                if found[name].dtype not in READABLE
+                if found[name].dtype not in readable[name]
             ],
         ),
     ]
@@ -210,38 +262,29 @@ def _listing(what: str, items: list[str]) -> str:
 
 def _fill(
     targets: dict[str, _Target],
-    found: dict[str, TensorEntry],
+    source: _Source,
     progress: Callable[[LoadProgress], None] | None,
 ) -> None:
     """Copy file after file, in the order of the bytes, so that a cold disk is read in sequence."""
-    total = sum(found[name].num_bytes for name in targets)
+    sizes = {name: source.num_bytes(name) for name in targets}
+    total = sum(sizes.values())
     done = told = 0
-    files: dict[Path, list[TensorEntry]] = {}
-    for entry in found.values():
-        if entry.name in targets:
-            files.setdefault(entry.file, []).append(entry)
-    for file, entries in files.items():
-        with _open(file) as stream:
-            for entry in entries:
-                memory = targets[entry.name].memory
-                memory.copy_(stream.get_tensor(entry.name).view(memory.shape))
-                done += entry.num_bytes
-                if progress and (done - told >= PROGRESS_STEP_BYTES or done == total):
-                    told = done
-                    progress(LoadProgress(stage="weights", done=done, total=total))
+    # The entries are in that order.
+    for name in source.entries:
+        if name not in targets:
+            continue
+        memory = targets[name].memory
+        memory.copy_(source.read(name, memory).view(memory.shape))
+        done += sizes[name]
+        if progress and (done - told >= PROGRESS_STEP_BYTES or done == total):
+            told = done
+            progress(LoadProgress(stage="weights", done=done, total=total))
 
 
-def _open(file: Path) -> _Opened:
-    return cast("_Opened", safe_open(str(file), framework="pt"))
-
-
-def _settle_copies(
-    weights: Weights, copies: dict[str, _Target], found: dict[str, TensorEntry]
-) -> None:
+def _settle_copies(weights: Weights, copies: dict[str, _Target], source: _Source) -> None:
     """Share what repeats embedding or head; keep what differs as the prediction layer's own."""
     for name, target in copies.items():
-        with _open(found[name].file) as stream:
-            copy = stream.get_tensor(name).to(target.memory)
+        copy = source.read(name, target.memory).to(target.memory)
         if torch.equal(copy, target.memory):
             continue
         if weights.prediction is None or name == "lm_head.weight":

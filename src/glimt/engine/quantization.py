@@ -1,6 +1,7 @@
 """Weights in fp8 (e4m3) with one scale for each block of 128 x 128, and back.
 
 The layout is that of published fp8 checkpoints: a value is its fp8 number times its block's scale.
+Back from other blocks too, and from one scale for each row.
 Knows tensors alone; which weights are kept so is the loader's business.
 """
 
@@ -31,11 +32,19 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     return numbers.to(torch.float8_e4m3fn), scales[..., 0, :, 0]
 
 
-def dequantize(numbers: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight that `quantize` rounded to, [..., N, K] in `dtype`."""
+def dequantize(
+    numbers: Tensor,
+    scales: Tensor,
+    dtype: torch.dtype,
+    *,
+    block: tuple[int, int] | None = (BLOCK, BLOCK),
+) -> Tensor:
+    """The weight that was rounded, [..., N, K] in `dtype`; without a block, rows have scales."""
     num_rows, num_columns = numbers.shape[-2:]
-    wide = scales.repeat_interleave(BLOCK, -2)[..., :num_rows, :]
-    wide = wide.repeat_interleave(BLOCK, -1)[..., :num_columns]
+    wide = scales.float()
+    if block is not None:
+        wide = wide.repeat_interleave(block[0], -2)[..., :num_rows, :]
+        wide = wide.repeat_interleave(block[1], -1)[..., :num_columns]
     return (numbers.float() * wide).to(dtype)
 
 
