@@ -1,4 +1,4 @@
-"""Checkpoints in fp8: the published layouts load as the weights that they stand for."""
+"""Checkpoints in fp8, and experts of few bits: they load as the weights that they stand for."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,13 @@ from torch import Tensor
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import ModelConfig
 from glimt.engine.formats import read_format
-from glimt.engine.loading import load_weights
+from glimt.engine.loading import Experts, load_weights
 from glimt.engine.messages import LoadProgress
-from glimt.engine.quantization import LARGEST, dequantize, quantize
+from glimt.engine.quantization import LARGEST, Scaled, dequantize, pack, quantize, widen
 from glimt.engine.runner import Runner
 from glimt.engine.sequence import Scheduled
 from glimt.engine.settings import EngineSettings
+from glimt.engine.weights import Mixture, Weights
 from tests.engine.checkpoints import (
     change_config,
     change_tensors,
@@ -89,9 +90,10 @@ def pair(source: Path, place: Path, method: dict[str, Any]) -> tuple[Path, Path]
     return fp8, change_tensors(source, place / "wide", widened)
 
 
-def logits(folder: Path) -> Tensor:
+def logits(folder: Path, **changes: Any) -> Tensor:
     """Of a short prompt."""
-    runner = Runner.load(EngineSettings(device="cpu", dtype="float32", cache_gb=0.01), folder)
+    settings = EngineSettings(device="cpu", dtype="float32", cache_gb=0.01, **changes)
+    runner = Runner.load(settings, folder)
     return runner.forward([Scheduled(sequence(9, 0), 0, 9)])
 
 
@@ -142,6 +144,80 @@ def test_progress(plain: Path, tmp_path: Path) -> None:
         assert seen[-1].done == seen[-1].total
         totals.append(seen[-1].total)
     assert totals[0] < totals[1]
+
+
+@pytest.mark.parametrize("method", [BLOCKS, CHANNELS], ids=["blocks", "channels"])
+def test_experts_stay_in_fp8(tmp_path: Path, method: dict[str, Any]) -> None:
+    """Experts that are kept as they are stand for the weights that would be widened."""
+    shape = {"hidden_size": 128, "moe_intermediate_size": 256}
+    fp8, _ = pair(make_checkpoint(tmp_path / "plain", **shape), tmp_path, method)
+    assert_experts_stand_for_plain(fp8)
+    fused = fuse_experts(tmp_path / "plain", tmp_path / "fused")
+    assert_experts_stand_for_plain(pair(fused, tmp_path / "both", method)[0])
+
+
+def test_shared_experts_stay_in_fp8(tmp_path: Path) -> None:
+    """Blocks are cut with the shared experts that they belong to; rows' scales cannot be."""
+    shape = {"hidden_size": 128, "moe_intermediate_size": 128, "n_shared_experts": 2}
+    plain = make_checkpoint(tmp_path / "plain", **shape)
+    assert_experts_stand_for_plain(pair(plain, tmp_path / "blocks", BLOCKS)[0])
+    channelled = load(pair(plain, tmp_path / "channels", CHANNELS)[0], "fp8")
+    assert all(isinstance(mixture.down, Tensor) for mixture in mixtures(channelled))
+
+
+def test_ragged_experts_are_widened(plain: Path, tmp_path: Path) -> None:
+    """Where blocks do not divide experts they are plain, and so are those that were never fp8."""
+    for folder in (pair(plain, tmp_path, BLOCKS)[0], plain):
+        weights = load(folder, "fp8")
+        assert all(isinstance(mixture.gate_up, Tensor) for mixture in mixtures(weights))
+
+
+@pytest.mark.parametrize("num_shared", [1, 2])
+def test_int4_experts(tmp_path: Path, num_shared: int) -> None:
+    """Rounded as they are loaded, experts are what rounding the plain ones gives, and run."""
+    shape = {"hidden_size": 64, "moe_intermediate_size": 96, "n_shared_experts": num_shared}
+    folder = make_checkpoint(tmp_path, **shape)
+    kept, whole = load(folder, "int4"), load(folder, "plain")
+    assert kept.num_parameters == whole.num_parameters
+    for ours, theirs in zip(mixtures(kept), mixtures(whole), strict=True):
+        for mine, plain_one in ((ours.gate_up, theirs.gate_up), (ours.down, theirs.down)):
+            assert isinstance(mine, Scaled)
+            assert isinstance(plain_one, Tensor)
+            expected = widen(pack(plain_one, 32), torch.float32)
+            assert torch.equal(widen(mine, torch.float32), expected)
+    rounded, exact = logits(folder, weights="int4-experts"), logits(folder)
+    assert rounded.shape == exact.shape
+    assert not torch.equal(rounded, exact)
+
+
+def test_int4_refuses(plain: Path) -> None:
+    """Experts that no group divides are an error that says their sizes."""
+    with pytest.raises(CheckpointError, match=r"multiples of 32: 136 x 160"):
+        load(plain, "int4")
+
+
+def load(folder: Path, experts: Experts) -> Weights:
+    """Its weights."""
+    config = ModelConfig.load(folder)
+    return load_weights(folder, config, dtype=torch.float32, device=CPU, experts=experts)
+
+
+def mixtures(weights: Weights) -> list[Mixture]:
+    """Of all layers."""
+    extra = [weights.prediction.layer] if weights.prediction else []
+    blocks = [layer.feed_forward for layer in weights.layers + extra]
+    return [block for block in blocks if isinstance(block, Mixture)]
+
+
+def assert_experts_stand_for_plain(folder: Path) -> None:
+    """Bit for bit."""
+    kept, whole = load(folder, "fp8"), load(folder, "plain")
+    assert kept.num_parameters == whole.num_parameters
+    for ours, theirs in zip(mixtures(kept), mixtures(whole), strict=True):
+        for mine, plain_one in ((ours.gate_up, theirs.gate_up), (ours.down, theirs.down)):
+            assert isinstance(mine, Scaled)
+            assert isinstance(plain_one, Tensor)
+            assert torch.equal(widen(mine, torch.float32), plain_one)
 
 
 @pytest.mark.parametrize(
