@@ -2,10 +2,11 @@
 
     python benchmarks/fp8_quality.py
 
-Matrices are rounded and widened, and the same network runs with both, in fp32: what is
-measured is the rounding of weights alone. Embedding, router and norms stay as they are, as in
-published fp8 checkpoints. Of int4 it is the mixtures' experts alone, in the engine's groups. Rounding to bf16 instead is the control: nano is published in bf16, so
-there it must change nothing. Models: the one that ships, and random ones. The last line is JSON.
+Matrices are rounded and widened, and the same network runs with both, in fp32: what is measured is
+the rounding of weights alone. Embedding, router and norms stay as they are, as in published fp8
+checkpoints. Of int4 it is the mixtures' experts alone, in the engine's groups. Rounding to bf16
+instead is the control: nano is published in bf16, so there it must change nothing. Models: the one
+that ships, and random ones. The last line is JSON.
 """
 
 import json

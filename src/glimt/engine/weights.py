@@ -131,17 +131,12 @@ def allocate(
 ) -> Weights:
     """Weights of the right shapes with arbitrary values; `experts` is of those of the mixtures."""
 
-    def empty(*shape: int, of: torch.dtype = dtype) -> Tensor:
-        return torch.empty(shape, dtype=of, device=device)
-
-    def expert(*shape: int) -> Weight:
-        return empty(*shape) if experts is None else experts.empty(*shape, device=device)
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=device)
 
     hidden, heads, kv_rank = config.hidden_size, config.num_heads, config.kv_lora_rank
 
     def layer(*, sparse: bool) -> Layer:
-        width, count = config.moe_intermediate_size, config.num_experts
-        total = count + config.num_shared_experts
         return Layer(
             input_norm=empty(hidden),
             attention=Attention(
@@ -153,12 +148,7 @@ def allocate(
                 out=empty(hidden, heads * config.v_head_dim),
             ),
             post_norm=empty(hidden),
-            feed_forward=Mixture(
-                router=empty(count, hidden, of=torch.float32),
-                bias=empty(count, of=torch.float32),
-                gate_up=expert(total, 2 * width, hidden),
-                down=expert(total, hidden, width),
-            )
+            feed_forward=_mixture(config, experts, dtype=dtype, device=device)
             if sparse
             else Dense(
                 gate_up=empty(2 * config.intermediate_size, hidden),
@@ -184,6 +174,25 @@ def allocate(
         )
         if prediction
         else None,
+    )
+
+
+def _mixture(
+    config: ModelConfig, experts: Form | None, *, dtype: torch.dtype, device: torch.device
+) -> Mixture:
+    hidden, width, count = config.hidden_size, config.moe_intermediate_size, config.num_experts
+    total = count + config.num_shared_experts
+
+    def empty(*shape: int) -> Weight:
+        if experts is not None:
+            return experts.empty(*shape, device=device)
+        return torch.empty(shape, dtype=dtype, device=device)
+
+    return Mixture(
+        router=torch.empty(count, hidden, dtype=torch.float32, device=device),
+        bias=torch.empty(count, dtype=torch.float32, device=device),
+        gate_up=empty(total, 2 * width, hidden),
+        down=empty(total, hidden, width),
     )
 
 
