@@ -1,11 +1,12 @@
-"""What fp8 weights (e4m3, a scale for each 128 x 128) change, without a GPU.
+"""What weights of few bits change, without a GPU: fp8 (e4m3, a scale for each 128 x 128) and int4.
 
     python benchmarks/fp8_quality.py
 
-Matrices are rounded to fp8 and back, and the same network runs with both, in fp32: what is
-measured is the rounding of weights alone. Embedding, router and norms stay as they are, as in
-published fp8 checkpoints. Rounding to bf16 instead is the control: nano is published in bf16, so
-there it must change nothing. Models: the one that ships, and random ones. The last line is JSON.
+Matrices are rounded and widened, and the same network runs with both, in fp32: what is measured is
+the rounding of weights alone. Embedding, router and norms stay as they are, as in published fp8
+checkpoints. Of int4 it is the mixtures' experts alone, in the engine's groups. Rounding to bf16
+instead is the control: nano is published in bf16, so there it must change nothing. Models: the one
+that ships, and random ones. The last line is JSON.
 """
 
 import json
@@ -19,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from glimt.engine.messages import SamplingParams
-from glimt.engine.quantization import dequantize, quantize
+from glimt.engine.quantization import Weight, dequantize, pack, quantize, widen
 from glimt.engine.runner import Runner
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
@@ -30,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 NANO = ROOT / "src/glimt/models/nano"
 NUM_GREEDY = 48
 CONTROL = "none, bf16"
+INT4 = "int4 experts / "
+"""Before the number of values that share a scale."""
+
 PAGES = 4
 TEXTS = (
     "Where does the river begin, and where does it end?",
@@ -44,12 +48,26 @@ TEXTS = (
 
 
 def round_matrices(weights: Weights, what: str) -> None:
-    """Replace matrices by what they are in fp8, or all of them by what they are in bf16."""
+    """Replace matrices by what they are in fp8, int4 experts, or all of them in bf16."""
+    if what.startswith(INT4):
+        group = int(what.removeprefix(INT4))
+        for layer in weights.layers:
+            block = layer.feed_forward
+            if isinstance(block, Mixture):
+                for matrix in (plain(block.gate_up), plain(block.down)):
+                    matrix.copy_(widen(pack(matrix, group), matrix.dtype))
+        return
     for matrix in matrices(weights, head=what != "layers"):
         if what == CONTROL:
             matrix.copy_(matrix.bfloat16())
         else:
             matrix.copy_(dequantize(*quantize(matrix), matrix.dtype))
+
+
+def plain(weight: Weight) -> Tensor:
+    """A weight that was not loaded in few bits."""
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def matrices(weights: Weights, *, head: bool) -> Iterator[Tensor]:
@@ -60,12 +78,12 @@ def matrices(weights: Weights, *, head: bool) -> Iterator[Tensor]:
         attention = layer.attention
         yield from (attention.down, attention.q_b, attention.kv_b, attention.out)
         block = layer.feed_forward
-        yield from (block.gate_up, block.down)
+        yield from (plain(block.gate_up), plain(block.down))
         assert not isinstance(block, Mixture) or block.router.dtype is torch.float32
 
 
 def load(folder: Path, fp8: str) -> Runner:
-    """The model in fp32, `fp8` being "", "layers", "layers and head" or `CONTROL`."""
+    """The model in fp32, `fp8` being "", "layers", "layers and head", `CONTROL` or int4."""
     runner = Runner.load(EngineSettings(device="cpu", dtype="float32", cache_gb=0.1), folder)
     if fp8:
         with torch.inference_mode():
@@ -143,7 +161,7 @@ def compare(name: str, folder: Path, prompts: list[list[int]], fp8: str) -> dict
 
 def main() -> int:
     """Print the table."""
-    head = f"{'model':12}{'in fp8':18}{'rows':>6}{'KL mean':>12}{'KL p99':>12}"
+    head = f"{'model':12}{'what is rounded':18}{'rows':>6}{'KL mean':>12}{'KL p99':>12}"
     print(f"{head}{'tokens':>9}{'answers':>8}{'std':>6}")
     table: list[dict[str, object]] = []
     tokenizer = Tokenizer.from_file(str(NANO / "tokenizer.json"))
@@ -157,9 +175,11 @@ def main() -> int:
             "random 48": {},
             "random 256": {"hidden_size": 256, "kv_lora_rank": 128, "moe_intermediate_size": 128},
         }
-        for fp8 in (CONTROL, "layers", "layers and head"):
+        for fp8 in (CONTROL, "layers", "layers and head", f"{INT4}32", f"{INT4}128"):
             table.append(compare("nano", NANO, chats, fp8))
             for seed, (name, shape) in enumerate(shapes.items()):
+                if fp8.startswith(INT4) and not shape:
+                    continue  # no group divides it
                 folder = Path(place) / name.replace(" ", "-")
                 folder.mkdir(exist_ok=True)
                 make_checkpoint(folder, seed=seed, **shape)

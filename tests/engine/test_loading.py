@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import ModelConfig
@@ -76,6 +77,8 @@ def test_placement(single: Path) -> None:
     width, count = TINY["moe_intermediate_size"], TINY["n_routed_experts"]
     mixture = weights.layers[1].feed_forward
     assert isinstance(mixture, Mixture)
+    assert isinstance(mixture.gate_up, Tensor)
+    assert isinstance(mixture.down, Tensor)
     prefix = "model.layers.1.mlp."
     gate = tensors[f"{prefix}experts.5.gate_proj.weight"]
     assert torch.equal(mixture.gate_up[5, :width], gate)

@@ -13,6 +13,7 @@ import msgspec
 
 from glimt.core.limits import RANGES
 from glimt.engine.checkpoint import CheckpointError, read_json
+from glimt.engine.formats import Fp8Format, read_format
 
 MODEL_TYPE = "glm4_moe_lite"
 
@@ -31,6 +32,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         num_mtp_layers: Prediction layers that the config announces, 0 or 1; the checkpoint
             may lack their tensors all the same.
         dtype: What the checkpoint says its numbers are: "bfloat16", "float16" or "float32".
+        fp8: How weights are kept in fp8, where they are.
     """
 
     vocab_size: int
@@ -60,6 +62,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     tie_word_embeddings: bool
     dtype: str
     stop_token_ids: tuple[int, ...]
+    fp8: Fp8Format | None = None
 
     @classmethod
     def load(cls, folder: Path, *, latent_norm_eps: float | None = None) -> "ModelConfig":
@@ -197,6 +200,7 @@ def parse_config(document: dict[str, Any], *, where: str = "config.json") -> Mod
         tie_word_embeddings=fields.flag("tie_word_embeddings", default=False),
         dtype=fields.text("dtype", fields.text("torch_dtype", "bfloat16")).removeprefix("torch."),
         stop_token_ids=fields.token_ids("eos_token_id"),
+        fp8=_fp8(fields),
     )
     _refuse_contradictions(fields, config)
     fields.raise_faults()
@@ -224,7 +228,6 @@ def _refuse_contradictions(fields: "_Fields", config: ModelConfig) -> None:
         ("attention_bias", False),
         ("rope_interleave", True),
         ("moe_layer_freq", 1),
-        ("quantization_config", None),
     ):
         if name in document and document[name] not in (supported, None):
             fields.fault(f"{name} is {document[name]!r}; supported: {supported!r}")
@@ -291,6 +294,16 @@ def _rope_theta(fields: "_Fields") -> float:
     if partial != 1:
         fields.fault(f"partial_rotary_factor is {partial}; supported: 1.0")
     return theta
+
+
+def _fp8(fields: "_Fields") -> Fp8Format | None:
+    if fields.document.get("quantization_config") is None:
+        return None
+    found = read_format(fields.document["quantization_config"])
+    if isinstance(found, str):
+        fields.fault(found)
+        return None
+    return found
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:

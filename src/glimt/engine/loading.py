@@ -1,14 +1,16 @@
 """Filling the model's tensors from a checkpoint's.
 
 Knows the published tensor names, with one tensor per expert or one per layer, and the prediction
-layer's (`model.layers.{num_hidden_layers}`) with its copies of embedding and head. Every missing,
+layer's (`model.layers.{num_hidden_layers}`) with its copies of embedding and head. Weights in fp8
+are widened as they are read; experts can stay as they are, or be rounded to int4. Every missing,
 unknown, mis-shaped or unreadable tensor is told in one error, before a single byte is read.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import Literal, Protocol, Self, TypeAlias, cast
 
 import torch
 from safetensors import safe_open
@@ -16,7 +18,9 @@ from torch import Tensor
 
 from glimt.engine.checkpoint import CheckpointError, TensorEntry, list_tensors
 from glimt.engine.config import ModelConfig
+from glimt.engine.formats import Fp8Format
 from glimt.engine.messages import LoadProgress
+from glimt.engine.quantization import Form, Scaled, Weight, dequantize, pack
 from glimt.engine.weights import Dense, Layer, Mixture, Weights, allocate
 
 
@@ -30,9 +34,16 @@ class _Opened(Protocol):
     def get_tensor(self, name: str) -> Tensor: ...
 
 
+Experts: TypeAlias = Literal["plain", "fp8", "int4"]
+"""Of what experts are: with "fp8" as in the checkpoint, where that has all of them in fp8."""
+
 READABLE = frozenset({"F64", "F32", "F16", "BF16"})
+FP8 = "F8_E4M3"
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
 """Constants that old versions of transformers saved."""
+
+INT4_GROUPS = (128, 32)
+"""Values that share a scale: as many as the experts' sizes allow."""
 
 NUM_LISTED = 10
 PROGRESS_STEP_BYTES = 16_000_000
@@ -40,10 +51,14 @@ PROGRESS_STEP_BYTES = 16_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where a checkpoint tensor of this shape goes; it is viewed as the memory's shape first."""
+    """Where a checkpoint tensor of this shape goes; it is viewed as the memory's shape first.
+
+    With scales, `memory` is for numbers of few bits.
+    """
 
     memory: Tensor
     shape: tuple[int, ...]
+    scales: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,7 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     progress: Callable[[LoadProgress], None] | None = None,
+    experts: Experts = "plain",
 ) -> Weights:
     """Read all weights of a checkpoint, converted to `dtype` (the router stays fp32).
 
@@ -81,12 +97,58 @@ def load_weights(
     }
     extra_layer = f"model.layers.{config.num_layers}."
     prediction = any(name.startswith(extra_layer) for name in found)
-    weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
+    form = _form_of(experts, config, found)
+    weights = allocate(config, dtype=dtype, device=device, prediction=prediction, experts=form)
     plan = _plan(weights, config, found.keys())
-    _require_match(folder, plan, found)
-    _fill(plan.fill, found, progress)
-    _settle_copies(weights, plan.copies, found)
+    _require_match(folder, plan, found, config.fp8)
+    with ExitStack() as stack:
+        source = _Source(found, config.fp8, stack)
+        _fill(plan.fill, source, progress)
+        _settle_copies(weights, plan.copies, source)
     return weights
+
+
+class _Source:
+    """Reads the tensors of a checkpoint; files stay mapped until the stack closes."""
+
+    def __init__(
+        self, entries: dict[str, TensorEntry], fp8: Fp8Format | None, stack: ExitStack
+    ) -> None:
+        self.entries = entries
+        self._fp8 = fp8
+        self._stack = stack
+        self._opened: dict[Path, _Opened] = {}
+
+    def num_bytes(self, name: str) -> int:
+        """What `read` reads."""
+        scales = _scales_of(name, self.entries, self._fp8)
+        return self.entries[name].num_bytes + (self.entries[scales].num_bytes if scales else 0)
+
+    def read(self, name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """The tensor, and where it was rounded to fp8 widened to the dtype on the device."""
+        if _scales_of(name, self.entries, self._fp8) is None or self._fp8 is None:
+            return self._raw(name)
+        kept = self.rounded(name)
+        numbers, scales = kept.numbers.to(device), kept.scales.to(device)
+        return dequantize(numbers, scales, dtype, block=self._fp8.block)
+
+    def rounded(self, name: str) -> Scaled:
+        """A tensor that was rounded to fp8, as it is."""
+        scales = _scales_of(name, self.entries, self._fp8)
+        assert scales is not None
+        return Scaled(self._raw(name), self._raw(scales))
+
+    def _raw(self, name: str) -> Tensor:
+        file = self.entries[name].file
+        if file not in self._opened:
+            opened = cast("_Opened", safe_open(str(file), framework="pt"))
+            self._opened[file] = self._stack.enter_context(opened)
+        return self._opened[file].get_tensor(name)
+
+
+def _scales_of(name: str, found: dict[str, TensorEntry], fp8: Fp8Format | None) -> str | None:
+    """The name of the scales that a tensor needs; they need not be there."""
+    return name + fp8.suffix if fp8 is not None and found[name].dtype == FP8 else None
 
 
 def _plan(weights: Weights, config: ModelConfig, names: Iterable[str]) -> _Plan:
@@ -151,29 +213,88 @@ def _expert_targets(mixture: Mixture, config: ModelConfig, *, fused: bool) -> di
     count, shared = config.num_experts, config.num_shared_experts
     width, hidden = config.moe_intermediate_size, config.hidden_size
     targets: dict[str, _Target] = {}
+    gate_up, down = mixture.gate_up, mixture.down
     if fused:
-        targets["mlp.experts.gate_up_proj"] = _whole(mixture.gate_up[:count])
-        targets["mlp.experts.down_proj"] = _whole(mixture.down[:count])
+        targets["mlp.experts.gate_up_proj"] = _part(
+            gate_up, lambda t: t[:count], (count, 2 * width, hidden)
+        )
+        targets["mlp.experts.down_proj"] = _part(down, lambda t: t[:count], (count, hidden, width))
     else:
         for index in range(count):
-            gate, up = mixture.gate_up[index].chunk(2)
-            targets[f"mlp.experts.{index}.gate_proj.weight"] = _whole(gate)
-            targets[f"mlp.experts.{index}.up_proj.weight"] = _whole(up)
-            targets[f"mlp.experts.{index}.down_proj.weight"] = _whole(mixture.down[index])
+            prefix = f"mlp.experts.{index}."
+            targets |= {
+                f"{prefix}gate_proj.weight": _part(
+                    gate_up, lambda t, i=index: t[i].chunk(2)[0], (width, hidden)
+                ),
+                f"{prefix}up_proj.weight": _part(
+                    gate_up, lambda t, i=index: t[i].chunk(2)[1], (width, hidden)
+                ),
+                f"{prefix}down_proj.weight": _part(down, lambda t, i=index: t[i], (hidden, width)),
+            }
     if shared:
         # The checkpoint has n shared experts as one block n times as wide; its inner dimension is
         # cut into n experts.
-        gates, ups = mixture.gate_up[count:].chunk(2, dim=1)
-        downs = mixture.down[count:].transpose(0, 1)
-        targets["mlp.shared_experts.gate_proj.weight"] = _Target(gates, (shared * width, hidden))
-        targets["mlp.shared_experts.up_proj.weight"] = _Target(ups, (shared * width, hidden))
-        targets["mlp.shared_experts.down_proj.weight"] = _Target(downs, (hidden, shared * width))
+        prefix, rows = "mlp.shared_experts.", (shared * width, hidden)
+        targets |= {
+            f"{prefix}gate_proj.weight": _part(
+                gate_up, lambda t: t[count:].chunk(2, dim=1)[0], rows
+            ),
+            f"{prefix}up_proj.weight": _part(gate_up, lambda t: t[count:].chunk(2, dim=1)[1], rows),
+            f"{prefix}down_proj.weight": _part(
+                down, lambda t: t[count:].transpose(0, 1), (hidden, shared * width)
+            ),
+        }
     return targets
 
 
-def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> None:
+def _part(weight: Weight, cut: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> _Target:
+    """A part of a weight, which scales have in the same place."""
+    if isinstance(weight, Scaled):
+        return _Target(cut(weight.numbers), shape, cut(weight.scales))
+    return _Target(cut(weight), shape)
+
+
+def _form_of(wanted: Experts, config: ModelConfig, found: dict[str, TensorEntry]) -> Form | None:
+    """How experts are kept.
+
+    Raises:
+        CheckpointError: They are to be int4, and their sizes are no multiples of a group.
+    """
+    width, hidden = config.moe_intermediate_size, config.hidden_size
+    sizes = ((width, hidden), (hidden, width))
+    if wanted == "int4":
+        for group in INT4_GROUPS:
+            form = Form(int4=True, rows=1, columns=group)
+            if all(form.fits(*size) for size in sizes):
+                return form
+        raise CheckpointError(
+            f"int4 needs experts whose sizes are multiples of {INT4_GROUPS[-1]}: {width} x {hidden}"
+        )
+    if wanted == "plain" or config.fp8 is None:
+        return None
+    names = [
+        name
+        for name in found
+        if ".mlp.experts." in name or ".mlp.shared_experts." in name
+        if not name.endswith(config.fp8.suffix)
+    ]
+    rows, columns = config.fp8.block or (1, None)
+    form = Form(int4=False, rows=rows, columns=columns)
+    whole = columns is not None or config.num_shared_experts <= 1
+    fits = whole and all(form.fits(*size) for size in sizes)
+    return form if fits and all(found[name].dtype == FP8 for name in names) else None
+
+
+def _require_match(
+    folder: Path, plan: _Plan, found: dict[str, TensorEntry], fp8: Fp8Format | None
+) -> None:
     """Raise one error that lists everything in which checkpoint and model differ."""
-    expected = plan.fill | plan.copies
+    expected = {name: target.shape for name, target in (plan.fill | plan.copies).items()}
+    readable = dict.fromkeys(expected, READABLE)
+    for name in sorted(expected.keys() & found.keys()):
+        if fp8 is not None and (scales := _scales_of(name, found, fp8)) is not None:
+            expected[scales] = fp8.scales_shape(expected[name])
+            readable[name], readable[scales] = READABLE | {FP8}, READABLE
     known = sorted(expected.keys() & found.keys())
     faults = [
         _listing("missing", sorted(expected.keys() - found.keys())),
@@ -181,9 +302,9 @@ def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> 
         _listing(
             "of another shape",
             [
-                f"{name} is {list(found[name].shape)}, expected {list(expected[name].shape)}"
+                f"{name} is {list(found[name].shape)}, expected {list(expected[name])}"
                 for name in known
-                if found[name].shape != expected[name].shape
+                if found[name].shape != expected[name]
             ],
         ),
         _listing(
@@ -191,7 +312,7 @@ def _require_match(folder: Path, plan: _Plan, found: dict[str, TensorEntry]) -> 
             [
                 f"{name} is {found[name].dtype}"
                 for name in known
-                if found[name].dtype not in READABLE
+                if found[name].dtype not in readable[name]
             ],
         ),
     ]
@@ -210,38 +331,44 @@ def _listing(what: str, items: list[str]) -> str:
 
 def _fill(
     targets: dict[str, _Target],
-    found: dict[str, TensorEntry],
+    source: _Source,
     progress: Callable[[LoadProgress], None] | None,
 ) -> None:
     """Copy file after file, in the order of the bytes, so that a cold disk is read in sequence."""
-    total = sum(found[name].num_bytes for name in targets)
+    sizes = {name: source.num_bytes(name) for name in targets}
+    total = sum(sizes.values())
     done = told = 0
-    files: dict[Path, list[TensorEntry]] = {}
-    for entry in found.values():
-        if entry.name in targets:
-            files.setdefault(entry.file, []).append(entry)
-    for file, entries in files.items():
-        with _open(file) as stream:
-            for entry in entries:
-                memory = targets[entry.name].memory
-                memory.copy_(stream.get_tensor(entry.name).view(memory.shape))
-                done += entry.num_bytes
-                if progress and (done - told >= PROGRESS_STEP_BYTES or done == total):
-                    told = done
-                    progress(LoadProgress(stage="weights", done=done, total=total))
+    # The entries are in that order.
+    for name in source.entries:
+        if name not in targets:
+            continue
+        _put(targets[name], source, name)
+        done += sizes[name]
+        if progress and (done - told >= PROGRESS_STEP_BYTES or done == total):
+            told = done
+            progress(LoadProgress(stage="weights", done=done, total=total))
 
 
-def _open(file: Path) -> _Opened:
-    return cast("_Opened", safe_open(str(file), framework="pt"))
+def _put(target: _Target, source: _Source, name: str) -> None:
+    memory, scales = target.memory, target.scales
+    if scales is None:
+        memory.copy_(source.read(name, memory.dtype, memory.device).view(memory.shape))
+        return
+    if memory.dtype is torch.uint8:
+        size = 2 * memory.shape[-1]
+        plain = source.read(name, torch.float32, memory.device).to(memory.device)
+        kept = pack(plain.view(*memory.shape[:-1], size), size // scales.shape[-1])
+    else:
+        kept = source.rounded(name)
+    memory.copy_(kept.numbers.view(memory.shape))
+    scales.copy_(kept.scales.view(scales.shape))
 
 
-def _settle_copies(
-    weights: Weights, copies: dict[str, _Target], found: dict[str, TensorEntry]
-) -> None:
+def _settle_copies(weights: Weights, copies: dict[str, _Target], source: _Source) -> None:
     """Share what repeats embedding or head; keep what differs as the prediction layer's own."""
     for name, target in copies.items():
-        with _open(found[name].file) as stream:
-            copy = stream.get_tensor(name).to(target.memory)
+        memory = target.memory
+        copy = source.read(name, memory.dtype, memory.device).to(memory)
         if torch.equal(copy, target.memory):
             continue
         if weights.prediction is None or name == "lm_head.weight":

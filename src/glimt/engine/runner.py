@@ -260,11 +260,16 @@ def _read_weights(
 ) -> Weights:
     dtype = _choose_dtype(settings, config, device)
     if settings.load_format == "dummy":
+        if settings.weights != "auto":
+            raise CheckpointError(f'load_format "dummy" has no weights {settings.weights!r}.')
         prediction = config.num_mtp_layers > 0
         weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
         randomize(weights, settings.seed or DUMMY_SEED)
         return weights
-    return load_weights(path, config, dtype=dtype, device=device, progress=report)
+    experts = "plain" if device.type == "cpu" else "fp8"
+    if settings.weights == "int4-experts":
+        experts = "int4"
+    return load_weights(path, config, dtype=dtype, device=device, progress=report, experts=experts)
 
 
 def _allocate_pool(

@@ -25,6 +25,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dtype: "auto" is the checkpoint's own on a GPU; on a CPU float32 for models under 4 GB,
             bfloat16 above.
         load_format: "dummy" makes random weights of the right shapes, for benchmarks.
+        weights: "auto" keeps experts as the checkpoint has them: on a GPU those in fp8 stay so.
+            "int4-experts" rounds experts to 4 bits as they are loaded, which takes a quarter of
+            their memory and changes answers; on a CPU it is slow.
         latent_norm_eps: The eps of the two latent norms (q_a and kv_a). `None` takes the config's
             `rms_norm_eps`, as training did; transformers hard-codes 1e-6.
         context_length: Lowers the model's own limit; never raises it.
@@ -67,6 +70,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device: str = "auto"
     dtype: Dtype = "auto"
     load_format: Literal["auto", "dummy"] = "auto"
+    weights: Literal["auto", "int4-experts"] = "auto"
     latent_norm_eps: float | None = None
     context_length: int | None = None
     cache_gb: float | None = None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from glimt.engine.config import ModelConfig
+from glimt.engine.quantization import Form, Scaled, Weight
 
 
 @dataclass(slots=True)
@@ -45,13 +46,13 @@ class Mixture:
     """Routed experts, then shared ones cut to the same width.
 
     `router` [E, H] and `bias` [E] are fp32 whatever the model's dtype; `gate_up` is
-    [E + shared, 2 * I, H] and `down` [E + shared, H, I].
+    [E + shared, 2 * I, H] and `down` [E + shared, H, I], plain or of few bits.
     """
 
     router: Tensor
     bias: Tensor
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Weight
+    down: Weight
 
 
 @dataclass(slots=True)
@@ -90,34 +91,52 @@ class Weights:
     @property
     def num_parameters(self) -> int:
         """Values held, each tensor counted once."""
-        return sum({t.data_ptr(): t.numel() for t in tensors_of(self)}.values())
+        counts: dict[int, int] = {}
+        for weight in weights_of(self):
+            if isinstance(weight, Scaled):
+                counts[weight.numbers.data_ptr()] = weight.num_values
+            else:
+                counts[weight.data_ptr()] = weight.numel()
+        return sum(counts.values())
 
 
 def tensors_of(part: object) -> Iterator[Tensor]:
     """Every tensor under a dataclass of this module."""
-    if isinstance(part, Tensor):
+    for weight in weights_of(part):
+        if isinstance(weight, Scaled):
+            yield from (weight.numbers, weight.scales)
+        else:
+            yield weight
+
+
+def weights_of(part: object) -> Iterator[Weight]:
+    """Every weight under a dataclass of this module."""
+    if isinstance(part, Tensor | Scaled):
         yield part
     elif isinstance(part, list):
         for item in cast("list[object]", part):
-            yield from tensors_of(item)
+            yield from weights_of(item)
     elif is_dataclass(part):
         for field in fields(part):
-            yield from tensors_of(getattr(part, field.name))
+            yield from weights_of(getattr(part, field.name))
 
 
 def allocate(
-    config: ModelConfig, *, dtype: torch.dtype, device: torch.device, prediction: bool
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    prediction: bool,
+    experts: Form | None = None,
 ) -> Weights:
-    """Weights of the right shapes with arbitrary values."""
+    """Weights of the right shapes with arbitrary values; `experts` is of those of the mixtures."""
 
-    def empty(*shape: int, of: torch.dtype = dtype) -> Tensor:
-        return torch.empty(shape, dtype=of, device=device)
+    def empty(*shape: int) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=device)
 
     hidden, heads, kv_rank = config.hidden_size, config.num_heads, config.kv_lora_rank
 
     def layer(*, sparse: bool) -> Layer:
-        width, count = config.moe_intermediate_size, config.num_experts
-        total = count + config.num_shared_experts
         return Layer(
             input_norm=empty(hidden),
             attention=Attention(
@@ -129,12 +148,7 @@ def allocate(
                 out=empty(hidden, heads * config.v_head_dim),
             ),
             post_norm=empty(hidden),
-            feed_forward=Mixture(
-                router=empty(count, hidden, of=torch.float32),
-                bias=empty(count, of=torch.float32),
-                gate_up=empty(total, 2 * width, hidden),
-                down=empty(total, hidden, width),
-            )
+            feed_forward=_mixture(config, experts, dtype=dtype, device=device)
             if sparse
             else Dense(
                 gate_up=empty(2 * config.intermediate_size, hidden),
@@ -160,6 +174,25 @@ def allocate(
         )
         if prediction
         else None,
+    )
+
+
+def _mixture(
+    config: ModelConfig, experts: Form | None, *, dtype: torch.dtype, device: torch.device
+) -> Mixture:
+    hidden, width, count = config.hidden_size, config.moe_intermediate_size, config.num_experts
+    total = count + config.num_shared_experts
+
+    def empty(*shape: int) -> Weight:
+        if experts is not None:
+            return experts.empty(*shape, device=device)
+        return torch.empty(shape, dtype=dtype, device=device)
+
+    return Mixture(
+        router=torch.empty(count, hidden, dtype=torch.float32, device=device),
+        bias=torch.empty(count, dtype=torch.float32, device=device),
+        gate_up=empty(total, 2 * width, hidden),
+        down=empty(total, hidden, width),
     )
 
 

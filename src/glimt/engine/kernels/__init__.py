@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
+from glimt.engine.quantization import Weight
 
 
 class Kernels(Protocol):
@@ -53,8 +54,8 @@ class Kernels(Protocol):
     def experts(
         self,
         hidden: Tensor,
-        gate_up: Tensor,
-        down: Tensor,
+        gate_up: Weight,
+        down: Weight,
         *,
         chosen: Tensor,
         shares: Tensor,

@@ -17,6 +17,7 @@ from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import reference
 from glimt.engine.kernels.cpu_attention import attend_chunk, attend_expanded, context_rows
+from glimt.engine.quantization import Scaled, Weight
 
 PACK_FROM: Final = 1 << 19
 """Multiplications from which on oneDNN, with weights in its own layout, beats the product that
@@ -241,14 +242,18 @@ class CpuKernels:
     def experts(
         self,
         hidden: Tensor,
-        gate_up: Tensor,
-        down: Tensor,
+        gate_up: Weight,
+        down: Weight,
         *,
         chosen: Tensor,
         shares: Tensor,
         num_shared: int,
     ) -> Tensor:
         """As `reference.experts`: tokens sorted by expert, one product for each expert in use."""
+        if isinstance(gate_up, Scaled) or isinstance(down, Scaled):
+            return reference.experts(
+                hidden, gate_up, down, chosen=chosen, shares=shares, num_shared=num_shared
+            )
         gate_ups, downs = self._stack(gate_up), self._stack(down)
         num_routed = len(downs) - num_shared
         if len(hidden) == 1:

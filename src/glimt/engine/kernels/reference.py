@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
+from glimt.engine.quantization import Weight, widen
 
 MAX_BLOCK_BYTES = 2**28
 """What attention makes at once for a part of its queries or heads, so that a long context takes
@@ -215,8 +216,8 @@ def route(
 
 def experts(
     hidden: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
+    gate_up: Weight,
+    down: Weight,
     *,
     chosen: Tensor,
     shares: Tensor,
@@ -226,7 +227,8 @@ def experts(
 
     Args:
         hidden: [T, H].
-        gate_up: [E + num_shared, 2 * I, H], the gate's rows first.
+        gate_up: [E + num_shared, 2 * I, H], the gate's rows first; widened where it is of few
+            bits.
         down: [E + num_shared, H, I].
         chosen: [T, top], expert numbers below E.
         shares: [T, top] fp32.
@@ -242,7 +244,8 @@ def experts(
             share = shares[tokens, columns, None]
         else:
             tokens, share = torch.arange(len(hidden), device=hidden.device), 1.0
-        result = feed_forward(hidden[tokens], gate_up[expert], down[expert])
+        weights = (widen(weight[expert], hidden.dtype) for weight in (gate_up, down))
+        result = feed_forward(hidden[tokens], *weights)
         total.index_add_(0, tokens, result.float() * share)
     return total.to(hidden.dtype)
 

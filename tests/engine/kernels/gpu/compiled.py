@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from glimt.engine.kernels.gpu import attention, experts, matvec, rows
+from glimt.engine.kernels.gpu import attention, experts, matvec, rows, scaled_experts
+from glimt.engine.quantization import Form
 
 TARGET = GPUTarget("cuda", 90, 32)
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
@@ -105,6 +107,47 @@ def grouped(num_out: int, size: int, tile: int, *, gated: bool) -> Program:
     )  # fmt: skip
 
 
+def scaled(form: Form, kind: str) -> Program:
+    """One of the programs for experts of few bits: "few up", "few down", "up" or "down"."""
+    gated = kind.endswith("up")
+    sizes = (3072, 2048) if gated else (2048, 1536)
+    few = kind.startswith("few")
+    weight = form.empty(1, *sizes, device=torch.device("cpu"))
+    fixed = scaled_experts.layout(
+        weight, most=128 if few else scaled_experts.GROUPED_BYTES[form.int4]
+    )
+    types = (
+        pointers("u8" if form.int4 else "fp8e4nv", "weight")
+        | pointers("bf16" if form.int4 else "fp32", "scales")
+        | pointers("bf16", "values", "gated", "out")
+        | pointers("i64", "chosen", "order", "tile_experts")
+        | pointers("fp32", "shares")
+        | numbers("values_stride", "num_assignments")
+    )
+    if few:
+        fixed |= {"I": 1536, "TOP": 4, "SLOTS": 5, "ROUTED": 64}
+        fixed |= {"BLOCK_I": 16} if gated else {"BLOCK_H": 8, "H": 2048}
+        function = "few_gate_up_scaled_program" if gated else "few_down_scaled_program"
+        return Program(getattr(scaled_experts, function), types, fixed, num_stages=4)
+    return Program(
+        scaled_experts.grouped_scaled_program,
+        types,
+        fixed
+        | {
+            "N": 1536 if gated else 2048, "PER_ROW": 5 if gated else 1, "GATED": gated,
+            "UPCAST": False, "BLOCK_M": experts.LARGE_TILE, "BLOCK_N": scaled_experts.BLOCK_N,
+        },
+        num_warps=scaled_experts.WARPS,
+        num_stages=scaled_experts.STAGES,
+    )  # fmt: skip
+
+
+SCALED_FORMS = {
+    "int4": Form(int4=True, rows=1, columns=128),
+    "fp8 in blocks": Form(int4=False, rows=128, columns=128),
+    "fp8 by row": Form(int4=False, rows=1, columns=None),
+}
+
 PROGRAMS = {
     "add_rms_norm": Program(
         rows.rms_norm_program,
@@ -171,6 +214,12 @@ PROGRAMS = {
     "experts of 64: down": grouped(2048, 1536, experts.SMALL_TILE, gated=False),
     "experts of 8192: gate and up": grouped(1536, 2048, experts.LARGE_TILE, gated=True),
     "experts of 8192: down": grouped(2048, 1536, experts.LARGE_TILE, gated=False),
+}
+
+PROGRAMS |= {
+    f"experts in {name}: {kind}": scaled(form, kind)
+    for name, form in SCALED_FORMS.items()
+    for kind in ("few up", "few down", "up", "down")
 }
 
 

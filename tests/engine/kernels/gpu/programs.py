@@ -19,9 +19,13 @@ from glimt.engine.kernels.gpu import attention as attention_programs
 from glimt.engine.kernels.gpu.backend import TritonKernels
 from glimt.engine.kernels.gpu.experts import experts_of_few, experts_of_many, sort_by_expert
 from glimt.engine.kernels.gpu.matvec import matvec
+from glimt.engine.kernels.gpu.scaled_experts import (
+    scaled_experts_of_few,
+    scaled_experts_of_many,
+)
 from glimt.engine.kernels.gpu.tile import INTERPRETED
 from glimt.engine.model import Model
-from glimt.engine.quantization import dequantize, quantize
+from glimt.engine.quantization import Form, Scaled, dequantize, pack, quantize
 from glimt.engine.settings import PAGE_SIZE
 from glimt.engine.weights import allocate, randomize
 from tests.engine.kernels.test_cpu import CASES, batch_of, config_of
@@ -156,6 +160,45 @@ def mixtures(dtype: torch.dtype) -> Compared:
     yield "dense", *(k.feed_forward(hidden, gate_up, down) for k in (OURS, reference))
 
 
+def scaled_mixtures(dtype: torch.dtype) -> Compared:
+    """Experts of few bits: int4 by group, fp8 by block and by row, of every number of tokens."""
+    forms = (
+        Form(int4=True, rows=1, columns=32),
+        Form(int4=False, rows=32, columns=32),
+        Form(int4=False, rows=1, columns=None),
+    )
+    for form, (num_tokens, num_shared) in itertools.product(forms, ((1, 1), (5, 0), (60, 1))):
+        width, hidden_size = (64, 96) if form.columns else (40, 72)
+        plain = [
+            rand(8 + num_shared, 2 * width, hidden_size) * 0.2,
+            rand(8 + num_shared, hidden_size, width) * 0.2,
+        ]
+        gate_up, down = (rounded(weight, form) for weight in plain)
+        hidden = rand(num_tokens, hidden_size, dtype=dtype)
+        options = {
+            "chosen": torch.rand(num_tokens, 8, generator=GENERATOR).topk(2).indices.to(DEVICE),
+            "shares": rand(num_tokens, 2).abs(),
+            "num_shared": num_shared,
+        }
+        theirs = reference.experts(hidden, gate_up, down, **options)
+        forms_of = (scaled_experts_of_few, scaled_experts_of_many)
+        for run in forms_of if num_tokens < 20 else forms_of[1:]:
+            ours = run(hidden, gate_up, down, **options)
+            pair = (ours, theirs) if dtype is torch.float32 else by_row(ours, theirs)
+            kind = "int4" if form.int4 else f"scaled fp8 ({form.rows})"
+            yield f"{run.__name__}, {kind}: {num_tokens}", *pair
+
+
+def rounded(weight: Tensor, form: Form) -> Scaled:
+    """Random numbers of that form, with random scales."""
+    if form.int4:
+        return pack(weight, form.columns or weight.shape[-1])
+    kept = form.empty(*weight.shape, device=DEVICE)
+    kept.numbers.copy_((weight * 100).to(torch.float8_e4m3fn))
+    kept.scales.copy_(rand(*kept.scales.shape).abs() * 0.01)
+    return kept
+
+
 def routing(dtype: torch.dtype) -> Compared:
     """The same experts with the same shares, where the bias decides and where it does not."""
     hidden, router = rand(6, 48, dtype=dtype), rand(8, 48)
@@ -237,13 +280,18 @@ def let_bounds_be_tensors() -> None:
     interpreter._patch_lang_tensor = patch_more
 
 
+SUBJECTS = (
+    norms, cache, products, attention, mixtures, scaled_mixtures, routing, networks, sorting
+)  # fmt: skip
+
+
 def main() -> None:
     """Compare everything in both dtypes."""
     if INTERPRETED:
         let_bounds_be_tensors()
         attention_programs.FULL_GRID = 6  # time goes by programs
     for dtype in (torch.float32, torch.bfloat16):
-        for subject in (norms, cache, products, attention, mixtures, routing, networks, sorting):
+        for subject in SUBJECTS:
             for name, ours, theirs in subject(dtype):
                 limit = TOLERANCE[dtype]
                 torch.testing.assert_close(ours, theirs, atol=limit, rtol=limit, msg=None)

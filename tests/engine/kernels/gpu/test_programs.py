@@ -45,6 +45,10 @@ def test_programs_compute_what_they_should() -> None:
         "attention",
         "few",
         "many",
+        "few, int4",
+        "many, int4",
+        "few, scaled fp8",
+        "many, scaled fp8",
         "routing",
         "network",
     ):

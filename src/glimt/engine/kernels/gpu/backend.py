@@ -16,6 +16,8 @@ from glimt.engine.kernels.gpu import rows as row_wise
 from glimt.engine.kernels.gpu.attention import attend
 from glimt.engine.kernels.gpu.experts import FEW_TOKENS, experts, experts_of_few
 from glimt.engine.kernels.gpu.matvec import MAX_ROWS, matvec
+from glimt.engine.kernels.gpu.scaled_experts import scaled_experts
+from glimt.engine.quantization import Scaled, Weight
 
 EXPANDED_BYTES = 2_000_000_000
 """What the expanded keys and values of a context may take; beyond it, some heads at a time."""
@@ -133,12 +135,18 @@ class TritonKernels:
     def experts(
         self,
         hidden: Tensor,
-        gate_up: Tensor,
-        down: Tensor,
+        gate_up: Weight,
+        down: Weight,
         *,
         chosen: Tensor,
         shares: Tensor,
         num_shared: int,
     ) -> Tensor:
         """As `reference.experts`."""
+        if isinstance(gate_up, Scaled) and isinstance(down, Scaled):
+            return scaled_experts(
+                hidden, gate_up, down, chosen=chosen, shares=shares, num_shared=num_shared
+            )
+        assert isinstance(gate_up, Tensor), "both are of few bits, or neither"
+        assert isinstance(down, Tensor), "both are of few bits, or neither"
         return experts(hidden, gate_up, down, chosen=chosen, shares=shares, num_shared=num_shared)
