@@ -111,6 +111,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: ReadingRules
     echo: str
     parsed: bool
+    begun: bool
     service_class: ServiceClass
     warnings: tuple[str, ...]
 
@@ -312,6 +313,7 @@ class LocalProvider:
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
+            begun=request.continues,
             service_class=service_class,
             warnings=(*warnings, *prompt.warnings),
         )
@@ -342,7 +344,12 @@ class LocalProvider:
     def _reader(self, plan: _Plan, choice: int) -> ChoiceReader:
         parser = None
         if plan.parsed:
-            parser = AnswerParser(plan.prompt.tools, thinking=plan.prompt.thinking, choice=choice)
+            parser = AnswerParser(
+                plan.prompt.tools,
+                thinking=plan.prompt.thinking,
+                begun=plan.begun,
+                choice=choice,
+            )
         return ChoiceReader(self.tokenizer, parser, choice=choice, rules=plan.rules)
 
     def _generate(

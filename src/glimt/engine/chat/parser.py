@@ -60,6 +60,7 @@ class AnswerParser:
     Args:
         tools: What was declared to the model.
         thinking: The prompt ended inside a thought.
+        begun: The prompt ended inside an answer that goes on, so that its whitespace counts.
         choice: Goes into the events.
         call_id: Makes the ids of calls.
         repair: Accept what the module's docstring lists.
@@ -73,6 +74,7 @@ class AnswerParser:
         tools: Sequence[Tool] = (),
         *,
         thinking: bool,
+        begun: bool = False,
         choice: int = 0,
         call_id: Callable[[], str] = lambda: new_id("call_"),
         repair: bool = True,
@@ -88,8 +90,8 @@ class AnswerParser:
         """Nothing but one thought, which goes on, was said so far."""
         self._space = ""
         """Whitespace that is only shown when something follows it."""
-        self._any_text = False
-        self._in_text = False
+        self._any_text = begun
+        self._in_text = begun
         self._held = ""
         """The name, or the key, or what stands between tags, so far."""
         self._key = ""

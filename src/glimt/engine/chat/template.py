@@ -15,6 +15,7 @@ import msgspec
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.core.errors import InvalidRequest
+from glimt.core.parts import Message, ReasoningPart, TextPart
 from glimt.core.request import Request, Tool
 from glimt.engine.chat.conversation import Value, declaration, normalize_messages, offered_tools
 from glimt.engine.chat.environment import TemplateEnvironment, TemplateRefusal
@@ -100,7 +101,8 @@ class ChatTemplate:
             ContextLengthExceeded: It is longer than that for certain.
         """
         warnings: list[str] = []
-        messages = normalize_messages(request.messages, warnings)
+        asked = request.messages[:-1] if request.continues else request.messages
+        messages = normalize_messages(asked, warnings)
         tools = offered_tools(request)
         variables: Value = {"messages": messages}
         variables.update(_checked_arguments(request.template_arguments))
@@ -116,7 +118,23 @@ class ChatTemplate:
             self._tokenizer.refuse_long(length, context_length, param="messages")
         ids = self._tokenizer.encode_shielded(text, mark)
         thinking = bool(ids) and ids[-1] == self._think
+        if request.continues:
+            ids += self._begun(request.messages[-1], thinking=thinking)
+            thinking = False
         return Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))
+
+    def _begun(self, message: Message, *, thinking: bool) -> list[int]:
+        """An answer that is not over, as the model wrote it: a template would trim and end it."""
+        thought = "".join(part.text for part in message.parts if isinstance(part, ReasoningPart))
+        text = "".join(part.text for part in message.parts if isinstance(part, TextPart))
+        if message.role != "assistant" or not text:
+            raise InvalidRequest("only text of the assistant is continued", param="messages")
+        ids: list[int] = []
+        if thinking:
+            end = self._tokenizer.control_id("</think>")
+            ids = self._tokenizer.encode_untrusted(thought)
+            ids += [] if end is None else [end]
+        return ids + self._tokenizer.encode_untrusted(text)
 
     def _render_shielded(self, variables: Value) -> tuple[str, str]:
         shield = self._tokenizer.shield
