@@ -155,14 +155,16 @@ def rows() -> dict[str, tuple[bool, str, int]]:
 class House:
     """A gateway with nothing of its own, and places `first`, `second` … in that order."""
 
-    def __init__(self, urls: list[str], settings: AttemptSettings = TIMES) -> None:
+    def __init__(
+        self, urls: list[str], settings: AttemptSettings = TIMES, *, kind: str | None = None
+    ) -> None:
         clock = SystemClock()
         names = ["first", "second", "third"][: len(urls)]
         models = {"glm-4.7-flash": "up/flash"}
         available = available_deployments(
             load(),
             {
-                name: ProviderSettings(base_url=url, models=models, key_env=("KEY",))
+                name: ProviderSettings(base_url=url, models=models, key_env=("KEY",), kind=kind)
                 for name, url in zip(names, urls, strict=True)
             },
             {"KEY": KEY},
