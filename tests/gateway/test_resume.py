@@ -40,22 +40,24 @@ def begun(request: Request) -> str:
     return "".join(p.text for p in last.parts if isinstance(p, TextPart)).strip()
 
 
-def model(request: Request, size: int) -> list[str]:
-    """A model that knows one text: what it says next, up to a stop text in what it says itself."""
-    rest = FULL
-    if request.continues:
-        assert FULL.startswith(begun(request))
-        rest = FULL.removeprefix(begun(request))
-    ends = [at for stop in request.sampling.stop if (at := rest.find(stop)) >= 0]
-    return pieces(rest[: min(ends, default=len(rest))], size)
-
-
 def speaks(size: int, *, cut: int | None = None) -> ScriptedProvider:
-    """A place with that model, which breaks off after `cut` pieces."""
+    """A place whose model knows one text, and says what is left of it up to a stop text.
+
+    If it breaks off after `cut` pieces, it was a careless one: what might have become a stop text
+    was sent before that was known.
+    """
 
     def write(request: Request) -> list[Said]:
-        script = say(*model(request, size))
-        return script if cut is None or cut + 1 >= len(script) else [*script[: cut + 1], CUT]
+        rest = FULL
+        if request.continues:
+            assert FULL.startswith(begun(request))
+            rest = FULL.removeprefix(begun(request))
+        whole = len(rest)
+        ends = [(at, stop) for stop in request.sampling.stop if (at := rest.find(stop)) >= 0]
+        end, found = min(ends, default=(whole, ""))
+        if cut is not None and cut * size < min(whole, end + len(found)):
+            return [*say(*pieces(rest, size))[: cut + 1], CUT]
+        return say(*pieces(rest[:end], size))
 
     return ScriptedProvider(write=write)
 
