@@ -163,7 +163,7 @@ async def test_what_is_not_gone_on_with(script: list[Said], changes: dict[str, o
     position = 3 if any(isinstance(event, ToolCallStarted) for event in script) else 2
     spare = ScriptedProvider(say("no"))
     way = steps(ScriptedProvider([*script[:position], CUT]), spare)
-    error = await fail(way, msgspec.structs.replace(ASKED, **changes))  # pyright: ignore[reportArgumentType]
+    error = await fail(way, msgspec.structs.replace(ASKED, **changes))
     assert (error.code, error.route) == ("upstream_cut", ("p0/m upstream_cut",))
     assert spare.requests == []
 
