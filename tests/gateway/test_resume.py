@@ -12,7 +12,7 @@ from glimt.core.clock import FakeClock
 from glimt.core.errors import GlimtError, InvalidRequest, UpstreamError
 from glimt.core.events import Answer, Finished, Started, ToolCallStarted, collect
 from glimt.core.parts import Message, ReasoningPart, TextPart, ToolCallPart
-from glimt.core.request import JsonObjectFormat, Request, Sampling, Tool, ToolChoice
+from glimt.core.request import JsonObjectFormat, Request, Sampling, Thinking, Tool, ToolChoice
 from glimt.core.usage import Usage
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.circuit import Circuits
@@ -68,6 +68,7 @@ def steps(*providers: ScriptedProvider, continues: bool = True) -> list[Step]:
             deployment=Deployment(provider=f"p{n}", model="m", upstream_model="m"),
             provider=provider,
             continues=continues,
+            thinks_on=continues,
         )
         for n, provider in enumerate(providers)
     ]
@@ -96,6 +97,46 @@ async def test_every_cut(size: int, stop: tuple[str, ...]):
         answer = await ask(way, request)
         assert answer.choices[0].text == whole.choices[0].text
         assert answer.choices[0].reason == whole.choices[0].reason
+
+
+THOUGHT = "Is it  so?\n\nIt END is"
+
+
+def thinks(size: int, *, cut: int | None = None) -> ScriptedProvider:
+    """As `speaks`, with a thought before the text, of which it goes on wherever it is."""
+
+    def write(request: Request) -> list[Said]:
+        thought, text = THOUGHT, FULL
+        if request.continues:
+            parts = request.messages[-1].parts
+            before = "".join(part.text for part in parts if isinstance(part, ReasoningPart))
+            assert THOUGHT.startswith(before)
+            thought, text = THOUGHT.removeprefix(before), FULL.removeprefix(begun(request))
+            thought = "" if text != FULL else thought
+        script = say(*pieces(text, size), reasoning=pieces(thought, size))
+        return script if cut is None or cut + 2 >= len(script) else [*script[: cut + 1], CUT]
+
+    return ScriptedProvider(write=write)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+async def test_every_cut_of_a_thought(size: int):
+    """Wherever a thought or what follows it is cut, both are those of an answer that was not."""
+    for cut in range((len(THOUGHT) + len(FULL)) // size + 2):
+        way = steps(thinks(size, cut=cut), thinks(2, cut=4), thinks(4))
+        answer = await ask(way)
+        assert (answer.choices[0].reasoning, answer.choices[0].text) == (THOUGHT, FULL)
+
+
+async def test_who_thinks_on():
+    """A thought is gone on with by those alone who can; its budget is what is left of it."""
+    request = msgspec.structs.replace(ASKED, thinking=Thinking(budget_tokens=5))
+    able = thinks(3)
+    spare = msgspec.structs.replace(steps(thinks(3))[0], thinks_on=False)
+    way = [steps(thinks(2, cut=3))[0], spare, steps(able)[0]]
+    assert (await ask(way, request)).choices[0].reasoning == THOUGHT
+    assert able.requests[0].thinking == Thinking(budget_tokens=2)
+    assert (await fail(way[:2], request)).code == "upstream_cut"
 
 
 async def test_the_bill():
@@ -152,7 +193,7 @@ async def test_only_the_bill_is_missing():
         (say("a", "b"), {"tools": (TOOL,), "tool_choice": ToolChoice(mode="required")}),
         (say("a", "b"), {"num_choices": 2}),
         (say("a", "b"), {"messages": (), "prompt": "x"}),
-        (say("b", reasoning=["a"]), {}),
+        (say("b", reasoning=[" "]), {}),
         (say("\n", "b"), {}),
         ([*say("a")[:2], ToolCallStarted(index=0, id="1", name="now")], {"tools": (TOOL,)}),
         (say("a", calls=[ToolCallPart(id="1", name="now", arguments="{}")]), {"tools": (TOOL,)}),

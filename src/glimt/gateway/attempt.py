@@ -56,13 +56,15 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment and whoever speaks to it. The engine here has no deadline but the request's.
 
-    `continues` says that it can go on with text that another place began.
+    `continues` says that it can go on with text that another place began, `thinks_on` with a
+    thought.
     """
 
     deployment: Deployment
     provider: Provider
     local: bool = False
     continues: bool = False
+    thinks_on: bool = False
 
 
 class Attempts:
@@ -113,7 +115,7 @@ class Attempts:
                 if late or not failure.retryable:
                     raise failure from None
                 if said.begun:
-                    left = _followers(left, step) if said.resumable else []
+                    left = _able(said, _followers(left, step))
                 if not left and not said.complete:
                     raise failure from None
                 self._logger.info(
@@ -206,6 +208,13 @@ def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
     """Who can go on with what this one began. Another model would go on in another voice."""
     model = step.deployment.model
     return [other for other in steps if other.continues and other.deployment.model == model]
+
+
+def _able(said: Resumable, steps: Sequence[Step]) -> list[Step]:
+    """Who of them can go on from where it is."""
+    if not said.resumable:
+        return []
+    return [step for step in steps if step.thinks_on or not said.thinking]
 
 
 def _routed(event: Event, route: tuple[str, ...], *, resumed: bool) -> Event:

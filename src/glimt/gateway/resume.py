@@ -60,8 +60,14 @@ class Resumable:
 
     @property
     def resumable(self) -> bool:
-        """Whether what was said so far can be gone on with: text alone, and some of it."""
-        return self._able and not self._called and bool("".join(self._text).strip())
+        """Whether what was said so far can be gone on with: text, or a thought alone."""
+        said = bool("".join(self._text).strip()) or self.thinking
+        return self._able and not self._called and said
+
+    @property
+    def thinking(self) -> bool:
+        """Whether there is a thought, and no text yet."""
+        return not any(self._text) and bool("".join(self._thought).strip())
 
     @property
     def complete(self) -> bool:
@@ -79,10 +85,14 @@ class Resumable:
         if not self.begun:
             return self._request
         parts: list[Part] = []
-        if thought := "".join(self._thought):
+        if thought := "".join(self._thought).rstrip():
             parts.append(ReasoningPart(text=thought))
-        parts.append(TextPart("".join(self._text).rstrip()))
-        sampling = self._request.sampling
+        if text := "".join(self._text).rstrip():
+            parts.append(TextPart(text))
+        sampling, thinking = self._request.sampling, self._request.thinking
+        if thinking.budget_tokens is not None:
+            left = max(1, thinking.budget_tokens - self._num_thought)
+            thinking = msgspec.structs.replace(thinking, budget_tokens=left)
         changes: dict[str, Any] = {}
         if sampling.max_tokens is not None:
             changes["max_tokens"] = sampling.max_tokens - self.num_tokens
@@ -92,6 +102,7 @@ class Resumable:
             self._request,
             messages=(*self._request.messages, Message(role="assistant", parts=tuple(parts))),
             sampling=msgspec.structs.replace(sampling, **changes),
+            thinking=thinking,
             continues=True,
         )
 
@@ -146,19 +157,23 @@ class Resumable:
 
     async def _joined(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
         """What is new of it."""
-        text = "".join(self._text)
-        again = text[len(text.rstrip()) :]
+        thinking = self.thinking
+        said = "".join(self._thought if thinking else self._text)
+        again = said[len(said.rstrip()) :]
         async with closing(events):
             async for event in events:
                 match event:
                     case Started():
                         self._warnings += event.warnings
-                    case ReasoningDelta():
+                    case ReasoningDelta() if not thinking:
                         raise UpstreamError(
                             f"{self._request.model} thought anew in place of going on.",
                             code="upstream_began_anew",
                         )
-                    case TextDelta() if again:
+                    case TextDelta() if thinking:
+                        again = ""
+                        yield event
+                    case TextDelta() | ReasoningDelta() if again:
                         num_same = _num_common(event.text, again)
                         rest = event.text[num_same:]
                         again = "" if rest else again[num_same:]

@@ -105,6 +105,7 @@ class Roads:
                 provider=registry.find(deployment.upstream_model).provider,
                 local=True,
                 continues=True,
+                thinks_on=True,
             )
             for deployment in made.steps
         )

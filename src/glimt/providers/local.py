@@ -111,7 +111,6 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     rules: ReadingRules
     echo: str
     parsed: bool
-    begun: bool
     service_class: ServiceClass
     warnings: tuple[str, ...]
 
@@ -313,7 +312,6 @@ class LocalProvider:
             rules=rules,
             echo=self.tokenizer.decode(prompt.ids) if request.echo else "",
             parsed=bool(request.messages),
-            begun=request.continues,
             service_class=service_class,
             warnings=(*warnings, *prompt.warnings),
         )
@@ -347,7 +345,7 @@ class LocalProvider:
             parser = AnswerParser(
                 plan.prompt.tools,
                 thinking=plan.prompt.thinking,
-                begun=plan.begun,
+                begun=plan.prompt.begun,
                 choice=choice,
             )
         return ChoiceReader(self.tokenizer, parser, choice=choice, rules=plan.rules)

@@ -635,8 +635,17 @@ def test_what_is_begun_smuggles_nothing(template: ChatTemplate, tokenizer: Token
     assert not prompt.thinking
 
 
+def test_a_thought_that_goes_on(template: ChatTemplate, tokenizer: Tokenizer):
+    """A thought without an answer is still open."""
+    begun = say("assistant", ReasoningPart(text="hm"))
+    prompt = template.render(ask(say("user", "q"), begun, continues=True))
+    assert tokenizer.decode(prompt.ids).endswith("<|assistant|><think>hm")
+    assert prompt.thinking
+
+
 @pytest.mark.parametrize("last", [say("user", "q"), say("assistant", ReasoningPart(text="hm"))])
-def test_only_text_is_gone_on_with(template: ChatTemplate, last: Message):
-    """A question, or a thought without an answer, is no beginning of one."""
+def test_what_is_not_gone_on_with(template: ChatTemplate, last: Message):
+    """A question is no beginning of an answer, nor a thought where thinking is switched off."""
+    off = Thinking(enabled=False)
     with pytest.raises(InvalidRequest, match="continued"):
-        template.render(ask(say("user", "q"), last, continues=True))
+        template.render(ask(say("user", "q"), last, thinking=off, continues=True))
