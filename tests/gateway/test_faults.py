@@ -153,10 +153,15 @@ def rows() -> dict[str, tuple[str, str, int]]:
 
 
 class House:
-    """A gateway with nothing of its own, and places `first`, `second` … in that order."""
+    """A gateway with places `first`, `second` … in that order, and what the registry has."""
 
     def __init__(
-        self, urls: list[str], settings: AttemptSettings = TIMES, *, kind: str | None = None
+        self,
+        urls: list[str],
+        settings: AttemptSettings = TIMES,
+        *,
+        kind: str | None = None,
+        registry: Registry | None = None,
     ) -> None:
         clock = SystemClock()
         names = ["first", "second", "third"][: len(urls)]
@@ -176,7 +181,7 @@ class House:
         }
         self.history = History(clock)
         roads = Roads(available, providers, stats=self.history, clock=clock, settings=settings)
-        self.gateway = Gateway(Registry(), self, Meter(clock), clock=clock, roads=roads)
+        self.gateway = Gateway(registry or Registry(), self, Meter(clock), clock=clock, roads=roads)
         self.request = Request(
             model="glm-4.7-flash",
             messages=(Message(role="user", parts=(TextPart("hi"),)),),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,17 +13,30 @@ from glimt.core.clock import FakeClock
 from glimt.core.errors import GlimtError, InvalidRequest, UpstreamError
 from glimt.core.events import Answer, Finished, Started, ToolCallStarted, collect
 from glimt.core.parts import Message, ReasoningPart, TextPart, ToolCallPart
-from glimt.core.request import JsonObjectFormat, Request, Sampling, Thinking, Tool, ToolChoice
+from glimt.core.request import (
+    JsonObjectFormat,
+    Request,
+    Routing,
+    Sampling,
+    Thinking,
+    Tool,
+    ToolChoice,
+)
 from glimt.core.usage import Usage
+from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.history import History
+from glimt.gateway.registry import Registry
+from glimt.providers.local import LocalModel, LocalProvider
 from glimt.providers.scripted import ScriptedProvider, Step as Said, say
 from tests.gateway.faulty import Behaviour, Exchange, chunk, serving
 from tests.gateway.test_faults import House, reset
+from tests.providers.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.anyio
 
+NANO = Path(__file__).parents[2] / "src/glimt/models/nano"
 FULL = "Seen from  here,\n\n it is ENormous.\nThe ENd: say E EN END and then more"
 STOPS = ((), ("END",), ("\n\n it", "END"), ("E EN END",))
 ASKED = Request(model="m", messages=(Message(role="user", parts=(TextPart("hi"),)),))
@@ -286,3 +300,36 @@ async def test_the_end_of_a_stream_tells():
     assert isinstance(end, Finished)
     assert end.route[0] == "first/glm-4.7-flash upstream_cut mid-answer"
     assert "second/glm-4.7-flash" in end.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "rest", "prompt"),
+    [
+        ({"content": "It is"}, " so.<|user|>", "<think></think>It is"),
+        ({"reasoning_content": "Hm"}, ", yes</think>It is so.<|user|>", "<think>Hm"),
+    ],
+)
+async def test_the_engine_here_goes_on(said: dict[str, str], rest: str, prompt: str):
+    """What a real server broke off, text or thought, this machine's own model finishes."""
+
+    async def breaks_off(exchange: Exchange) -> None:
+        await exchange.open()
+        await exchange.chunk(said)
+
+    tokenizer = Tokenizer.load(NANO)
+    engine = FakeEngine(tokenizer, (rest,))
+    registry = Registry()
+    registry.add(LocalProvider.load(engine, NANO, model=LocalModel(id="glm-4.7-flash")))
+    async with serving(breaks_off) as first:
+        house = House([first.url], registry=registry)
+        request = msgspec.structs.replace(house.request, routing=Routing(order=("first", "local")))
+        answer = await collect(house.gateway.answer(request))
+        await house.http.close()
+    [choice] = answer.choices
+    assert choice.text == "It is so."
+    assert choice.reasoning in ("", "Hm, yes")
+    assert answer.started.route == (
+        "first/glm-4.7-flash upstream_cut mid-answer",
+        "local/glm-4.7-flash",
+    )
+    assert tokenizer.decode(engine.submitted[0].prompt).endswith(prompt)
