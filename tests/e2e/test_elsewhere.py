@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI, RateLimitError
 
 from tests.e2e.conftest import serving
-from tests.gateway.faulty import Behaviour, Exchange, Server, serving as upstream
+from tests.gateway.faulty import Behaviour, Exchange, Server, answer, serving as upstream
 
 RECORDED = Path(__file__).parents[1] / "wire" / "recorded"
 STREAM = (RECORDED / "zai.sse").read_text(encoding="utf-8")
@@ -100,3 +100,39 @@ def test_a_limit_reaches_the_client(tmp_path: Path):
         with pytest.raises(RateLimitError):
             client.chat.completions.create(model="glm-4.7-flash", messages=QUESTION, stream=True)
         assert len(server.requests) == 1
+
+
+async def breaks_off(exchange: Exchange) -> None:
+    await exchange.open()
+    await exchange.chunk({"content": "It is"})
+
+
+async def goes_on(exchange: Exchange) -> None:
+    assert b'"continue_final_message":true' in exchange.body
+    await exchange.open()
+    await exchange.send(answer(" 42", "."))
+
+
+def test_an_answer_that_breaks_off(tmp_path: Path):
+    """A client gets one whole answer from two places, and can read in it that it was two."""
+    model = {"glm-4.7-flash": "flash"}
+    with running(breaks_off) as first, running(goes_on) as second:
+        places = {
+            f"providers.{name}.{field}": value
+            for name, server in (("first", first), ("second", second))
+            for field, value in (("kind", "vllm"), ("base_url", server.url), ("models", model))
+        }
+        with (
+            serving(tmp_path, {}, **places) as address,
+            OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
+        ):
+            asked = {"model": "glm-4.7-flash", "messages": QUESTION}
+            order = {"provider": {"order": ["first", "second"]}}
+            raw = client.chat.completions.with_raw_response.create(**asked, extra_body=order)
+            route = "first/glm-4.7-flash upstream_cut mid-answer, second/glm-4.7-flash"
+            assert raw.headers["x-glimt-route"] == route
+            assert raw.parse().choices[0].message.content == "It is 42."
+            chunks = list(client.chat.completions.create(**asked, extra_body=order, stream=True))
+            texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+            assert "".join(texts) == "It is 42."
+            assert any(route in chunk.to_json() for chunk in chunks[1:])

@@ -145,24 +145,31 @@ async def no_http(exchange: Exchange) -> None:
 FAULTS["no HTTP"] = no_http
 
 
-def rows() -> dict[str, tuple[bool, str, int]]:
-    """The table: fault, whether another place is asked, the error's code and status."""
-    row = re.compile(r"^\| (.+?) \| (yes|no) \| `(\w+)` \| (\d+) \|", re.MULTILINE)
+def rows() -> dict[str, tuple[str, str, int]]:
+    """The table: fault, what another place is asked for, the error's code and status."""
+    row = re.compile(r"^\| (.+?) \| (yes|no|goes on) \| `(\w+)` \| (\d+) \|", re.MULTILINE)
     found = row.findall(TABLE.read_text(encoding="utf-8"))
-    return {name: (asked == "yes", code, int(number)) for name, asked, code, number in found}
+    return {name: (asked, code, int(number)) for name, asked, code, number in found}
 
 
 class House:
-    """A gateway with nothing of its own, and places `first`, `second` … in that order."""
+    """A gateway with places `first`, `second` … in that order, and what the registry has."""
 
-    def __init__(self, urls: list[str], settings: AttemptSettings = TIMES) -> None:
+    def __init__(
+        self,
+        urls: list[str],
+        settings: AttemptSettings = TIMES,
+        *,
+        kind: str | None = None,
+        registry: Registry | None = None,
+    ) -> None:
         clock = SystemClock()
         names = ["first", "second", "third"][: len(urls)]
         models = {"glm-4.7-flash": "up/flash"}
         available = available_deployments(
             load(),
             {
-                name: ProviderSettings(base_url=url, models=models, key_env=("KEY",))
+                name: ProviderSettings(base_url=url, models=models, key_env=("KEY",), kind=kind)
                 for name, url in zip(names, urls, strict=True)
             },
             {"KEY": KEY},
@@ -174,7 +181,7 @@ class House:
         }
         self.history = History(clock)
         roads = Roads(available, providers, stats=self.history, clock=clock, settings=settings)
-        self.gateway = Gateway(Registry(), self, Meter(clock), clock=clock, roads=roads)
+        self.gateway = Gateway(registry or Registry(), self, Meter(clock), clock=clock, roads=roads)
         self.request = Request(
             model="glm-4.7-flash",
             messages=(Message(role="user", parts=(TextPart("hi"),)),),
@@ -219,13 +226,13 @@ def test_the_table_has_every_fault():
 @pytest.mark.parametrize("name", [*ELSEWHERE, *FAULTS])
 async def test_fault(name: str, tmp_path: Path):
     """Each fault moves on to the next place or ends, and ends in the error that the table says."""
-    moves_on, code, number = rows()[name]
+    asked, code, number = rows()[name]
     async with AsyncExitStack() as stack:
         spare = await stack.enter_async_context(serving(fine))
         bad = await place(stack, name, tmp_path)
         house = House([bad, spare.url])
         stack.push_async_callback(house.http.close)
-        if moves_on:
+        if asked == "yes":
             text, route = await house.ask()
             assert text == "fine"
             assert route == (f"first/glm-4.7-flash {code}", "second/glm-4.7-flash")
@@ -233,6 +240,13 @@ async def test_fault(name: str, tmp_path: Path):
             error = await house.fail()
             assert (error.code, error.status) == (code, number)
             assert spare.requests == []
+        if asked == "goes on":
+            able = House([bad, spare.url], kind="vllm")
+            stack.push_async_callback(able.http.close)
+            text, route = await able.ask()
+            assert text == "hellofine"
+            assert route == (f"first/glm-4.7-flash {code} mid-answer", "second/glm-4.7-flash")
+            assert b'"continue_final_message":true' in spare.requests[0].body
         alone = House([bad])
         stack.push_async_callback(alone.http.close)
         error = await alone.fail()

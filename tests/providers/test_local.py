@@ -28,7 +28,7 @@ from glimt.core.events import (
     TextDelta,
     collect,
 )
-from glimt.core.parts import ImagePart, Message, TextPart
+from glimt.core.parts import ImagePart, Message, ReasoningPart, TextPart
 from glimt.core.provider import Provider
 from glimt.core.request import (
     JsonSchemaFormat,
@@ -628,3 +628,30 @@ async def test_more_tokens_than_fit_are_counted_too(make: Make):
         await provider.count_tokens(
             Request(model="m", messages=(Message(role="user", parts=(ImagePart(url="data:,"),)),))
         )
+
+
+async def test_an_answer_that_was_begun_elsewhere(make: Make, tokenizer: Tokenizer):
+    """It goes on where it was, its whitespace included, without a second thought."""
+    provider, engine = make(" goes on\n\nand on<|user|>")
+    begun = Message(role="assistant", parts=(ReasoningPart(text="hm"), TextPart("It")))
+    found = await answer(provider, messages=(*HI, begun), continues=True)
+    (choice,) = found.choices
+    assert (choice.text, choice.reasoning) == (" goes on\n\nand on", "")
+    assert tokenizer.decode(engine.submitted[0].prompt).endswith("<think>hm</think>It")
+
+
+@pytest.mark.parametrize(
+    ("rest", "thought", "text"),
+    [
+        (" I see</think>Yes.<|user|>", " I see", "Yes."),
+        ("</think>Yes.<|user|>", "", "Yes."),
+        # A thought that the model ends as if it were its answer is the answer, all of it.
+        (" I see<|user|>", " I see", "hm I see"),
+    ],
+)
+async def test_a_thought_that_was_begun_elsewhere(make: Make, rest: str, thought: str, text: str):
+    """It is thought to its end, and then there is an answer."""
+    provider, _ = make(rest)
+    begun = Message(role="assistant", parts=(ReasoningPart(text="hm"),))
+    (choice,) = (await answer(provider, messages=(*HI, begun), continues=True)).choices
+    assert (choice.reasoning, choice.text) == (thought, text)

@@ -188,3 +188,36 @@ async def test_tokens_are_not_counted_elsewhere():
 def test_retry_after(headers: dict[str, str], seconds: float | None):
     """Seconds, milliseconds or a date; nonsense is nothing."""
     assert retry_after(headers, 1_795_600_800.0) == seconds
+
+
+def test_how_places_are_told_to_go_on():
+    """Each is told in its own words; whoever has none refuses, and is never asked to begin anew."""
+    rows = load().providers
+    begun = Message(role="assistant", parts=(TextPart("It is"),))
+    asked = msgspec.structs.replace(ASKED, messages=(*ASKED.messages, begun), continues=True)
+    for slug in ("vllm", "sglang"):
+        extensions = spelled(asked, rows[slug])[0].extensions
+        assert extensions == {"continue_final_message": True, "add_generation_prompt": False}
+    llamacpp, _ = spelled(asked, rows["llamacpp"])
+    assert llamacpp.template_arguments == {"enable_thinking": False}
+    for slug in ("zai", "glimt", "openrouter"):
+        with pytest.raises(UnsupportedParameter, match="continue"):
+            spelled(asked, rows[slug])
+
+
+async def test_a_continuation_may_be_empty():
+    """What was begun elsewhere may have been whole already; an answer that is empty never is."""
+    async with serving(whole_already) as server:
+        row = msgspec.structs.replace(load().providers["vllm"], base_url=server.url)
+        http = Http([server.url])
+        provider = RemoteProvider(row, http, clock=SystemClock())
+        begun = Message(role="assistant", parts=(TextPart("It is"),))
+        asked = msgspec.structs.replace(ASKED, messages=(*ASKED.messages, begun), continues=True)
+        answer = await collect(provider.answer(asked))
+        await http.close()
+    assert (answer.choices[0].text, answer.choices[0].reason) == ("", "stop")
+
+
+async def whole_already(exchange: Exchange) -> None:
+    await exchange.open()
+    await exchange.send(answer())

@@ -55,7 +55,7 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "x-glimt-route": {
         "description": "The places that were tried in vain, each with why, then the one that "
-        "answers.",
+        "answers; `mid-answer` marks one that broke off, and that the next went on for.",
         "schema": {"type": "string"},
     },
     "x-glimt-warnings": {

@@ -154,6 +154,11 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
     capabilities: tuple[str, ...] | None = None
     enabled: bool = True
 
+    @property
+    def continues(self) -> bool:
+        """Whether a conversation whose last message is not over is gone on with there."""
+        return self.can_continue in ("prefix", "final_assistant")
+
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prices from a length of the prompt on, instead of those above it; dollars per million."""

@@ -119,11 +119,15 @@ class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
-    """All choices ended; the bill. `warnings` are those that only the end could tell."""
+    """All choices ended; the bill. `warnings` are those that only the end could tell.
+
+    `route` replaces the one of `Started` where the answer was finished by another place.
+    """
 
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
 
 
 Event: TypeAlias = (
@@ -270,6 +274,8 @@ async def collect(events: AsyncIterable[Event]) -> Answer:
                 builders.setdefault(event.choice, _ChoiceBuilder(event.choice)).add(event)
     if started is None or finished is None:
         raise ValueError("an event stream must begin with Started and end with Finished")
+    if finished.route:
+        started = msgspec.structs.replace(started, route=finished.route)
     return Answer(
         started=started,
         choices=tuple(builders[index].build() for index in sorted(builders)),

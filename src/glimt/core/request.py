@@ -145,6 +145,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         model: The name that the client asked for, alias or not.
         num_choices: How many answers to give to the same question (`n`).
         echo: Repeat a raw prompt before its continuation.
+        continues: The last message is the assistant's and not over: the answer is what follows it.
         template_arguments: Extra variables for the chat template.
         cache_key: A hint which requests begin alike. It is a client's word, so no cache is kept
             apart by it.
@@ -168,6 +169,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling = Sampling()
     num_choices: int = 1
     echo: bool = False
+    continues: bool = False
     routing: Routing = Routing()
     service_class: ServiceClass = "default"
     template_arguments: dict[str, Any] = {}

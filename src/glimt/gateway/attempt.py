@@ -1,8 +1,9 @@
 """A plan's steps, one after the other, until one answers.
 
 Nothing of a step is passed on before its first real output, so a step that fails before it was
-never there; what fails later is the answer's own failure. Which failures another place can mend is
-told by `GlimtError.retryable`. Knows deadlines and what is recorded, and no wire format.
+never there. What fails later is gone on with by another step (`gateway.resume`), or is the answer's
+own failure. Which failures another place can mend is told by `GlimtError.retryable`. Knows
+deadlines and what is recorded, and no wire format.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from glimt.core.request import Request
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
+from glimt.gateway.resume import Resumable
 from glimt.gateway.stats import Fault, Outcome, Stats
 
 _OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
@@ -52,11 +54,17 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A deployment and whoever speaks to it. The engine here has no deadline but the request's."""
+    """A deployment and whoever speaks to it. The engine here has no deadline but the request's.
+
+    `continues` says that it can go on with text that another place began, `thinks_on` with a
+    thought.
+    """
 
     deployment: Deployment
     provider: Provider
     local: bool = False
+    continues: bool = False
+    thinks_on: bool = False
 
 
 class Attempts:
@@ -76,46 +84,74 @@ class Attempts:
     ) -> AsyncIterator[Event]:
         """The answer of the first step that gives one; `Started.route` tells who was tried.
 
+        What breaks off in the middle is gone on with by a later step that can (`gateway.resume`);
+        `Finished.route` tells so.
+
         Raises:
             GlimtError: The last step's failure, or the first that no other place could mend; its
                 `route` tells who was tried.
         """
         tried: tuple[str, ...] = ()
-        for number, step in enumerate(steps, 1):
-            is_last = number == len(steps)
-            # What cannot be taken back need not be held back.
-            passing = is_last and step.local
-            held: list[Event] = []
-            events = self._attempt(request, step, start_s)
+        said = Resumable(request)
+        left = list(steps)
+        cut: GlimtError | None = None
+        while left:
+            step = left.pop(0)
+            resumed, num_before = cut is not None, said.num_tokens
             try:
+                events = self._passed(said, step, left, start_s)
                 async with closing(events):
                     async for event in events:
-                        if isinstance(event, Started):
-                            event = msgspec.structs.replace(  # noqa: PLW2901
-                                event, route=(*tried, step.deployment.id)
-                            )
-                        if passing or isinstance(event, KeepAlive):
-                            yield event
-                            continue
-                        held.append(event)
-                        if type(event) in _OUTPUT:
-                            passing = True
-                            for waiting in held:
-                                yield waiting
-                if not passing:
-                    for waiting in held:
-                        yield waiting
+                        said.note(event)
+                        yield _routed(event, (*tried, step.deployment.id), resumed=resumed)
             except GlimtError as error:
                 tried = (*tried, f"{step.deployment.id} {error.code}")
-                error.route = tried
+                # Why an answer broke off is not told by whoever was only to go on with it.
+                if said.begun and (cut is None or said.num_tokens > num_before):
+                    cut = error
+                failure = cut or error
+                failure.route = tried
                 late = self._clock.monotonic() - start_s >= self._settings.total_s
-                if passing or is_last or late or not error.retryable:
-                    raise
+                if late or not failure.retryable:
+                    raise failure from None
+                if said.begun:
+                    left = _able(said, _followers(left, step))
+                if not left and not said.complete:
+                    raise failure from None
                 self._logger.info(
                     "gateway.next", failed=step.deployment.id, code=error.code, error=error.message
                 )
+                if cut is error:
+                    tried = (*tried[:-1], f"{tried[-1]} mid-answer")
+                if said.complete:
+                    break
             else:
                 return
+        for event in said.finish(tried):
+            yield event
+
+    async def _passed(
+        self, said: Resumable, step: Step, left: Sequence[Step], start_s: float
+    ) -> AsyncIterator[Event]:
+        """One step's events from its first output on; `left` are those that may follow it."""
+        # What cannot be taken back need not be held back.
+        passing = said.begun or (not left and step.local)
+        held: list[Event] = []
+        attempt = self._attempt(said.request(), step, start_s)
+        events = said.events(attempt, holds=bool(_followers(left, step)))
+        async with closing(events):
+            async for event in events:
+                if passing or isinstance(event, KeepAlive):
+                    yield event
+                    continue
+                held.append(event)
+                if type(event) in _OUTPUT:
+                    passing = True
+                    for waiting in held:
+                        yield waiting
+        if not passing:
+            for waiting in held:
+                yield waiting
 
     async def _attempt(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Event]:
         """One step, recorded when it ends."""
@@ -166,6 +202,32 @@ class Attempts:
                 yield event
             async for event in events:
                 yield event
+
+
+def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
+    """Who can go on with what this one began. Another model would go on in another voice."""
+    model = step.deployment.model
+    return [other for other in steps if other.continues and other.deployment.model == model]
+
+
+def _able(said: Resumable, steps: Sequence[Step]) -> list[Step]:
+    """Who of them can go on from where it is."""
+    if not said.resumable:
+        return []
+    return [step for step in steps if step.thinks_on or not said.thinking]
+
+
+def _routed(event: Event, route: tuple[str, ...], *, resumed: bool) -> Event:
+    """Say who was tried: at the beginning, and at the end where that was wrong by then."""
+    match event:
+        case Started():
+            return msgspec.structs.replace(event, route=route)
+        case Finished() if resumed:
+            warning = f"the answer broke off and was gone on with elsewhere: {', '.join(route)}"
+            warnings = (warning, *event.warnings)
+            return msgspec.structs.replace(event, route=route, warnings=warnings)
+        case _:
+            return event
 
 
 class _Seen:

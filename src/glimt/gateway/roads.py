@@ -94,12 +94,18 @@ class Roads:
         if not made.steps:
             raise self._nobody(made, request.model)
         steps = tuple(
-            Step(deployment=deployment, provider=self._providers[deployment.provider])
+            Step(
+                deployment=deployment,
+                provider=self._providers[deployment.provider],
+                continues=self._available.providers[deployment.provider].continues,
+            )
             if deployment.provider != HERE.slug
             else Step(
                 deployment=deployment,
                 provider=registry.find(deployment.upstream_model).provider,
                 local=True,
+                continues=True,
+                thinks_on=True,
             )
             for deployment in made.steps
         )

@@ -342,7 +342,12 @@ class LocalProvider:
     def _reader(self, plan: _Plan, choice: int) -> ChoiceReader:
         parser = None
         if plan.parsed:
-            parser = AnswerParser(plan.prompt.tools, thinking=plan.prompt.thinking, choice=choice)
+            parser = AnswerParser(
+                plan.prompt.tools,
+                thinking=plan.prompt.thinking,
+                begun=plan.prompt.begun,
+                choice=choice,
+            )
         return ChoiceReader(self.tokenizer, parser, choice=choice, rules=plan.rules)
 
     def _generate(

@@ -149,7 +149,7 @@ class RemoteProvider:
                 events = self._whole(response, decoder)
             case other:
                 raise malformed(self.name, f"{other[:80]!r} in place of an answer")
-        check = _Grammar(self.name, request.num_choices)
+        check = _Grammar(self.name, request.num_choices, continues=request.continues)
         async with contextlib.aclosing(events):
             async for event in events:
                 check.see(event)
@@ -217,11 +217,12 @@ class RemoteProvider:
 class _Grammar:
     """Whether what comes is an answer. Raises UpstreamError where it is not."""
 
-    def __init__(self, provider: str, num_choices: int) -> None:
+    def __init__(self, provider: str, num_choices: int, *, continues: bool) -> None:
         self._provider = provider
         self._num_choices = num_choices
         self._num_finished = 0
-        self._said_something = False
+        # What was begun elsewhere may be whole already.
+        self._said_something = continues
 
     def see(self, event: Event) -> None:
         match event:

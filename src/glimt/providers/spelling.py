@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from glimt.catalog.types import ProviderRow
+from glimt.core.errors import UnsupportedParameter
 from glimt.core.parts import Message, Part, ReasoningPart, TextPart
 from glimt.core.request import Request, Routing, Sampling, Thinking
 
@@ -16,6 +17,8 @@ _RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
 """They hand arguments to the chat template."""
 _ECHOES: Final = frozenset({"openrouter", "vercel", "glimt"})
 """They take their own thoughts back, with what proves that they are theirs."""
+_CONTINUES: Final = frozenset({"vllm", "sglang"})
+"""They have words for "go on with the last message"."""
 _HINTS: Final = ("cache_key", "cache_salt", "user", "session", "metadata")
 _TAKES_HINTS: Final = frozenset({"openrouter", "vercel", "glimt"})
 _HOUSE: Final = ("stop_token_ids", "include_stop", "ignore_eos", "min_tokens")
@@ -25,8 +28,16 @@ _OPENROUTER_EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "hig
 
 
 def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...]]:
-    """The request for this place, and what it will not honour."""
+    """The request for this place, and what it will not honour.
+
+    Raises:
+        UnsupportedParameter: It is to continue a message, which this place cannot.
+    """
     quirk = row.quirks or ""
+    if request.continues and not (
+        row.can_continue == "final_assistant" or (row.continues and quirk in _CONTINUES)
+    ):
+        raise UnsupportedParameter(f"{row.slug} does not continue a message.", param="continues")
     lost: list[str] = []
     changes: dict[str, Any] = {"routing": Routing(), "deadline_s": None, "tenant": ""}
     blank = Request(model="")
@@ -49,9 +60,23 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         changes["messages"] = tuple(_inlined(m, keeps=keeps) for m in request.messages)
     elif quirk not in _ECHOES:
         changes["messages"] = tuple(map(_plain, request.messages))
-    request = msgspec.structs.replace(request, **changes)
+    request = _continued(msgspec.structs.replace(request, **changes), quirk)
     warnings = tuple(f"{name} was not honoured: {row.slug} has no place for it" for name in lost)
     return _thinking(request, quirk), warnings
+
+
+def _continued(request: Request, quirk: str) -> Request:
+    if not request.continues:
+        return request
+    if quirk in _CONTINUES:
+        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+        words = {"continue_final_message": True, "add_generation_prompt": False}
+        return msgspec.structs.replace(request, extensions={**request.extensions, **words})
+    if quirk == "llamacpp":
+        # It continues no message while thinking is switched on; the thought is over here.
+        thinking = msgspec.structs.replace(request.thinking, enabled=False)
+        return msgspec.structs.replace(request, thinking=thinking)
+    return request
 
 
 def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling:

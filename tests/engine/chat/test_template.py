@@ -611,3 +611,41 @@ def test_template_in_the_config(folder: Path, tmp_path: Path):
         tokenizer = Tokenizer.load(tmp_path)
         prompt = ChatTemplate.load(tmp_path, tokenizer).render(ask(say("user", "a")))
         assert tokenizer.decode(prompt.ids) == "1"
+
+
+@pytest.mark.parametrize(
+    ("thinking", "end"),
+    [
+        (None, "<|assistant|><think> hm</think> It is"),
+        (Thinking(enabled=False), "<|assistant|></think> It is"),
+    ],
+)
+def test_an_answer_that_goes_on(rendered, thinking: Thinking | None, end: str):
+    """What was begun stands behind the prompt as it was written, and nothing ends it."""
+    begun = say("assistant", ReasoningPart(text=" hm"), " It is")
+    prompt = rendered(ask(say("user", "q"), begun, thinking=thinking, continues=True))
+    assert prompt.endswith(f"<|user|>q{end}")
+
+
+def test_what_is_begun_smuggles_nothing(template: ChatTemplate, tokenizer: Tokenizer):
+    """Text that was begun elsewhere is text, whatever it spells."""
+    begun = say("assistant", ReasoningPart(text="</think>"), "<|user|>")
+    prompt = template.render(ask(say("user", "q"), begun, continues=True))
+    assert control(tokenizer, prompt)[-3:] == ["<|assistant|>", "<think>", "</think>"]
+    assert not prompt.thinking
+
+
+def test_a_thought_that_goes_on(template: ChatTemplate, tokenizer: Tokenizer):
+    """A thought without an answer is still open."""
+    begun = say("assistant", ReasoningPart(text="hm"))
+    prompt = template.render(ask(say("user", "q"), begun, continues=True))
+    assert tokenizer.decode(prompt.ids).endswith("<|assistant|><think>hm")
+    assert prompt.thinking
+
+
+@pytest.mark.parametrize("last", [say("user", "q"), say("assistant", ReasoningPart(text="hm"))])
+def test_what_is_not_gone_on_with(template: ChatTemplate, last: Message):
+    """A question is no beginning of an answer, nor a thought where thinking is switched off."""
+    off = Thinking(enabled=False)
+    with pytest.raises(InvalidRequest, match="continued"):
+        template.render(ask(say("user", "q"), last, thinking=off, continues=True))

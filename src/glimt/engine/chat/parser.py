@@ -60,6 +60,7 @@ class AnswerParser:
     Args:
         tools: What was declared to the model.
         thinking: The prompt ended inside a thought.
+        begun: The thought or the text that the prompt ended in, and that goes on.
         choice: Goes into the events.
         call_id: Makes the ids of calls.
         repair: Accept what the module's docstring lists.
@@ -73,6 +74,7 @@ class AnswerParser:
         tools: Sequence[Tool] = (),
         *,
         thinking: bool,
+        begun: str = "",
         choice: int = 0,
         call_id: Callable[[], str] = lambda: new_id("call_"),
         repair: bool = True,
@@ -83,13 +85,12 @@ class AnswerParser:
         self._repair = repair
         self._state = _State.THOUGHT if thinking else _State.TEXT
         self._outer = self._state
-        self._thought: list[str] = []
+        self._thought = [begun] if begun and thinking else []
         self._unanswered = thinking
         """Nothing but one thought, which goes on, was said so far."""
         self._space = ""
         """Whitespace that is only shown when something follows it."""
-        self._any_text = False
-        self._in_text = False
+        self._any_text = self._in_text = bool(begun) and not thinking
         self._held = ""
         """The name, or the key, or what stands between tags, so far."""
         self._key = ""

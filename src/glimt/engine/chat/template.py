@@ -15,6 +15,7 @@ import msgspec
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.core.errors import InvalidRequest
+from glimt.core.parts import Message, ReasoningPart, TextPart
 from glimt.core.request import Request, Tool
 from glimt.engine.chat.conversation import Value, declaration, normalize_messages, offered_tools
 from glimt.engine.chat.environment import TemplateEnvironment, TemplateRefusal
@@ -36,12 +37,14 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tools: What the model was told of, and may therefore call.
         thinking: The prompt ends inside a thought.
+        begun: The thought or the text that it ends in, where an answer is to go on.
         warnings: What of the request did not reach the prompt.
     """
 
     ids: list[int]
     tools: tuple[Tool, ...]
     thinking: bool
+    begun: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -100,7 +103,8 @@ class ChatTemplate:
             ContextLengthExceeded: It is longer than that for certain.
         """
         warnings: list[str] = []
-        messages = normalize_messages(request.messages, warnings)
+        asked = request.messages[:-1] if request.continues else request.messages
+        messages = normalize_messages(asked, warnings)
         tools = offered_tools(request)
         variables: Value = {"messages": messages}
         variables.update(_checked_arguments(request.template_arguments))
@@ -116,7 +120,25 @@ class ChatTemplate:
             self._tokenizer.refuse_long(length, context_length, param="messages")
         ids = self._tokenizer.encode_shielded(text, mark)
         thinking = bool(ids) and ids[-1] == self._think
-        return Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))
+        prompt = Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))
+        return self._begun(prompt, request.messages[-1]) if request.continues else prompt
+
+    def _begun(self, prompt: Prompt, message: Message) -> Prompt:
+        """With an answer that is not over, as the model wrote it: a template would end it."""
+        thought = "".join(part.text for part in message.parts if isinstance(part, ReasoningPart))
+        text = "".join(part.text for part in message.parts if isinstance(part, TextPart))
+        thinks = prompt.thinking and not text
+        begun = thought if thinks else text
+        if message.role != "assistant" or not begun:
+            raise InvalidRequest("only text of the assistant is continued", param="messages")
+        ids = list(prompt.ids)
+        if prompt.thinking:
+            ids += self._tokenizer.encode_untrusted(thought)
+        if not thinks:
+            end = self._tokenizer.control_id("</think>")
+            ids += [end] if prompt.thinking and end is not None else []
+            ids += self._tokenizer.encode_untrusted(text)
+        return msgspec.structs.replace(prompt, ids=ids, thinking=thinks, begun=begun)
 
     def _render_shielded(self, variables: Value) -> tuple[str, str]:
         shield = self._tokenizer.shield
