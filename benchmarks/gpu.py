@@ -136,7 +136,8 @@ def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
     from glimt.engine.kernels.gpu.attention import attend  # noqa: PLC0415  needs Triton
     from glimt.engine.kernels.gpu.experts import experts  # noqa: PLC0415
     from glimt.engine.kernels.gpu.matvec import matvec  # noqa: PLC0415
-    from glimt.engine.quantization import quantize  # noqa: PLC0415
+    from glimt.engine.kernels.gpu.scaled_experts import scaled_experts  # noqa: PLC0415
+    from glimt.engine.quantization import Scaled, pack, quantize  # noqa: PLC0415
 
     def rand(*shape: int) -> torch.Tensor:
         return torch.randn(shape, dtype=torch.bfloat16, device="cuda") * shape[-1] ** -0.5
@@ -168,6 +169,10 @@ def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
             )
     total = config.num_experts + config.num_shared_experts
     gate_up, down = rand(total, 2 * width, hidden), rand(total, hidden, width)
+    kept = {
+        "fp8": (Scaled(*quantize(gate_up)), Scaled(*quantize(down))),
+        "int4": (pack(gate_up, 128), pack(down, 128)),
+    }
     for count in (1, 4, 8, 16, 17, 64, 256):
         chosen = torch.rand(count, config.num_experts, device="cuda")
         chosen = chosen.topk(config.num_experts_per_token).indices
@@ -181,6 +186,14 @@ def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
                 v, gate_up, down, chosen=c, shares=s, num_shared=config.num_shared_experts
             ),
         )
+        for kind, (gate_up_kept, down_kept) in kept.items():
+            row(
+                f"experts, {count} tokens, {kind}",
+                distinct * (gate_up_kept[0].numbers.nbytes + down_kept[0].numbers.nbytes),
+                lambda v=values, c=chosen, s=shares, g=gate_up_kept, d=down_kept: scaled_experts(
+                    v, g, d, chosen=c, shares=s, num_shared=config.num_shared_experts
+                ),
+            )
     for count, context in ((1, 1024), (1, 32768), (1, 131072), (64, 1024)):
         pages = -(-context // PAGE_SIZE)
         pool = rand(count * pages, PAGE_SIZE, config.cache_width)

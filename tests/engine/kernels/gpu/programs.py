@@ -181,6 +181,9 @@ def scaled_mixtures(dtype: torch.dtype) -> Compared:
             "num_shared": num_shared,
         }
         theirs = reference.experts(hidden, gate_up, down, **options)
+        if num_tokens == 1:
+            ours = OURS.experts(hidden, gate_up, down, **options)
+            yield f"the form that is chosen for {form}", *by_row(ours, theirs)
         forms_of = (scaled_experts_of_few, scaled_experts_of_many)
         for run in forms_of if num_tokens < 20 else forms_of[1:]:
             ours = run(hidden, gate_up, down, **options)
