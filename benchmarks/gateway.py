@@ -170,17 +170,24 @@ def row(name: str, cell: str, found: dict[str, Any], direct: dict[str, Any]) -> 
     )
 
 
-def ratios(results: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """How many times Glimt's rate another's is divided into, by peer and cell."""
-    found: dict[str, dict[str, float]] = {}
-    for name, result in results.items():
-        if name in ("glimt", "direct") or "glimt" not in results:
-            continue
-        found[name] = {
-            cell: round(results["glimt"]["cells"][cell]["requests_per_s"] / rate, 2)
-            for cell, numbers in result["cells"].items()
-            if (rate := numbers["requests_per_s"])
-        }
+def ratios(results: dict[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """Glimt against each peer, by cell: its rate by theirs, and their CPU seconds by its.
+
+    More than 1 is better than the peer. CPU seconds move less than rates where cores are shared.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    if "glimt" not in results:
+        return found
+    for name in results.keys() - {"glimt", "direct"}:
+        found[name] = {}
+        for cell, theirs in results[name]["cells"].items():
+            ours = results["glimt"]["cells"][cell]
+            if not (theirs["requests_per_s"] and ours.get("cpu_us_per_request")):
+                continue
+            found[name][cell] = {
+                "rate": round(ours["requests_per_s"] / theirs["requests_per_s"], 2),
+                "cpu": round(theirs["cpu_us_per_request"] / ours["cpu_us_per_request"], 2),
+            }
     return found
 
 
