@@ -62,6 +62,21 @@ def test_windows_end_now():
     assert history.snapshot().deployments == {}
 
 
+def test_a_fault_is_seen_at_once():
+    """A success may be a second old before a summary has it, a fault never."""
+    clock = FakeClock()
+    history = History(clock)
+    history.record(outcome())
+    assert history.summary(ID, RECENT_S).num_ok == 1
+    history.record(outcome())
+    history.record(outcome(fault="provider"))
+    seen = history.summary(ID, RECENT_S)
+    assert (seen.num_ok, seen.num_failed) == (2, 1)
+    history.record(outcome())
+    clock.advance(1)
+    assert history.summary(ID, RECENT_S).num_ok == 3
+
+
 def test_only_the_providers_fault_counts_against_it():
     """Clients' mistakes, clients that leave and rate limits are no downtime."""
     history = History(FakeClock())

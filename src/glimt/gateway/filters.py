@@ -3,7 +3,7 @@
 A filter judges one candidate by itself. Knows no order, and nothing of what was measured.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -25,11 +25,13 @@ class Objection(msgspec.Struct, frozen=True):
     field: str
 
 
-def named_by(names: Iterable[str], candidate: Candidate) -> int | None:
+def named_by(names: Sequence[str], candidate: Candidate) -> int | None:
     """The position of the first name that means this candidate; `None` if none does.
 
     A provider's name means all its deployments, "provider/tag" and a deployment's id one.
     """
+    if not names:
+        return None  # The usual case, asked several times a request.
     deployment, provider = candidate.deployment, candidate.provider
     own = {deployment.id, deployment.place, provider.slug, provider.name, *provider.aliases}
     own |= {f"{alias}/{deployment.tag}" for alias in provider.aliases if deployment.tag}
