@@ -52,8 +52,8 @@ def read_messages(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
         messages = _known_fields(raw, error, warnings)
     if not messages:
         raise InvalidRequest("messages is empty; give at least one.", param="messages")
-    # This and what it calls builds no path and no iterator until one is needed: an agent's request
-    # has hundreds of messages, and nearly all are a string, a call, or a result.
+    # Calls and results, which are most of an agent's hundreds of messages, are read without a path;
+    # what is wrong with them makes one.
     return tuple([_message(message, index) for index, message in enumerate(messages)])
 
 

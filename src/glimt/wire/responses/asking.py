@@ -54,7 +54,7 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         raise UnsupportedParameter("num_choices: this format has one answer.", param="num_choices")
     items: list[dict[str, Any]] = []
     for index, message in enumerate(request.messages):
-        items += _items(message, index)
+        items += _items(message, f"messages[{index}]")
     body: dict[str, Any] = {
         "model": request.model,
         "input": items,
@@ -99,20 +99,19 @@ def _sampling(request: Request) -> dict[str, Any]:
     return {**fields, "include": include}
 
 
-def _items(message: Message, index: int) -> list[dict[str, Any]]:
+def _items(message: Message, path: str) -> list[dict[str, Any]]:
     """The items of one message; of the assistant's turn there may be several, or none."""
-    path = f"messages[{index}]"
     if message.name is not None:
         raise UnsupportedParameter(
             f"{path}.name: messages have no names in this format.", param=f"{path}.name"
         )
     if message.role == "tool":
-        return [_result(part, path, i) for i, part in enumerate(message.parts)]
+        return [_result(part, f"{path}.parts[{i}]") for i, part in enumerate(message.parts)]
     if message.role != "assistant":
         return [_message(message.role, message.parts, path)]
     items: list[dict[str, Any]] = []
     said: list[Part] = []
-    for place, part in enumerate(message.parts):
+    for index, part in enumerate(message.parts):
         if not isinstance(part, (ReasoningPart, ToolCallPart)):
             said.append(part)
             continue
@@ -120,7 +119,7 @@ def _items(message: Message, index: int) -> list[dict[str, Any]]:
             items.append(_message("assistant", said, path))
             said = []
         is_call = isinstance(part, ToolCallPart)
-        items.append(_call(part) if is_call else _thought(part, f"{path}.parts[{place}]"))
+        items.append(_call(part) if is_call else _thought(part, f"{path}.parts[{index}]"))
     if said or not items:
         items.append(_message("assistant", said, path))
     return items
@@ -164,8 +163,7 @@ def _call(part: ToolCallPart) -> dict[str, Any]:
     }
 
 
-def _result(part: Part, path: str, place: int) -> dict[str, Any]:
-    path = f"{path}.parts[{place}]"
+def _result(part: Part, path: str) -> dict[str, Any]:
     if not isinstance(part, ToolResultPart):
         raise UnsupportedParameter(f"{path} is no result of a tool.", param=path)
     output: str | list[dict[str, Any]]

@@ -181,10 +181,7 @@ def experts_of_many(
     """As `reference.experts`; tokens of one expert share its weights."""
     count, size = hidden.shape
     total, width = len(gate_up), gate_up.shape[1] // 2
-    if num_shared:
-        shared = torch.arange(total - num_shared, total, device=hidden.device)
-        chosen = torch.cat((chosen, shared.expand(count, -1)), dim=1)
-        shares = torch.cat((shares, shares.new_ones(count, num_shared)), dim=1)
+    chosen, shares = with_shared(chosen, shares, total=total, num_shared=num_shared)
     slots = chosen.shape[1]
     tile = tile_of(count * slots, total)
     order, tile_experts = sort_by_expert(chosen.flatten(), total, tile=tile)
@@ -199,8 +196,26 @@ def experts_of_many(
         gated, down, order, tile_experts, results, count * slots, gated.stride(0),
         N=size, K=width, PER_ROW=1, GATED=False, UPCAST=INTERPRETED, **sizes,
     )  # fmt: skip
-    weighted = results.view(count, slots, size).float() * shares.unsqueeze(-1)
-    return weighted.sum(1).to(hidden.dtype)
+    return weighted_sum(results.view(count, slots, size), shares)
+
+
+def with_shared(
+    chosen: Tensor, shares: Tensor, *, total: int, num_shared: int
+) -> tuple[Tensor, Tensor]:
+    """[T, top] experts and shares, and the last `num_shared` of `total` for every token, whole."""
+    if not num_shared:
+        return chosen, shares
+    count = len(chosen)
+    shared = torch.arange(total - num_shared, total, device=chosen.device)
+    return (
+        torch.cat((chosen, shared.expand(count, -1)), dim=1),
+        torch.cat((shares, shares.new_ones(count, num_shared)), dim=1),
+    )
+
+
+def weighted_sum(results: Tensor, shares: Tensor) -> Tensor:
+    """[T, slots, H] and [T, slots] as [T, H], summed in fp32."""
+    return (results.float() * shares.unsqueeze(-1)).sum(1).to(results.dtype)
 
 
 def tile_of(num_assignments: int, num_experts: int) -> int:

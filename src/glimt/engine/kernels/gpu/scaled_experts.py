@@ -9,12 +9,17 @@ columns of a group's first half in its low four bits, and those of the second ha
 
 from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from glimt.engine.kernels.gpu.experts import FEW_TOKENS, sort_by_expert, tile_of
+from glimt.engine.kernels.gpu.experts import (
+    FEW_TOKENS,
+    sort_by_expert,
+    tile_of,
+    weighted_sum,
+    with_shared,
+)
 from glimt.engine.kernels.gpu.tile import INTERPRETED, dot
 from glimt.engine.quantization import Scaled
 
@@ -242,10 +247,7 @@ def scaled_experts_of_many(
     """As `reference.experts`; tokens of one expert share its weights."""
     count, size = hidden.shape
     total, width = len(gate_up), gate_up.numbers.shape[1] // 2
-    if num_shared:
-        shared = torch.arange(total - num_shared, total, device=hidden.device)
-        chosen = torch.cat((chosen, shared.expand(count, -1)), dim=1)
-        shares = torch.cat((shares, shares.new_ones(count, num_shared)), dim=1)
+    chosen, shares = with_shared(chosen, shares, total=total, num_shared=num_shared)
     slots = chosen.shape[1]
     tile = tile_of(count * slots, total)
     order, tile_experts = sort_by_expert(chosen.flatten(), total, tile=tile)
@@ -262,5 +264,4 @@ def scaled_experts_of_many(
         gated.stride(0), N=size, PER_ROW=1, GATED=False, UPCAST=INTERPRETED,
         **layout(down, most=GROUPED_BYTES[down.is_packed]), **sizes,
     )  # fmt: skip
-    weighted = results.view(count, slots, size).float() * shares.unsqueeze(-1)
-    return weighted.sum(1).to(hidden.dtype)
+    return weighted_sum(results.view(count, slots, size), shares)
