@@ -200,12 +200,12 @@ def test_how_places_are_told_to_go_on():
     rows = load().providers
     begun = Message(role="assistant", parts=(TextPart("It is"),))
     asked = msgspec.structs.replace(ASKED, messages=(*ASKED.messages, begun), continues=True)
-    for slug in ("vllm", "sglang"):
-        extensions = spelled(asked, rows[slug])[0].extensions
-        assert extensions == {"continue_final_message": True, "add_generation_prompt": False}
+    for slug in ("vllm", "sglang", "glimt"):
+        assert spelled(asked, rows[slug])[0].continues
     llamacpp, _ = spelled(asked, rows["llamacpp"])
     assert llamacpp.template_arguments == {"enable_thinking": False}
-    for slug in ("zai", "glimt", "openrouter"):
+    assert not llamacpp.continues
+    for slug in ("zai", "zai-anthropic", "openrouter"):
         with pytest.raises(UnsupportedParameter, match="continue"):
             spelled(asked, rows[slug])
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from anthropic.types import Message as SdkMessage, RawMessageStreamEvent
 from hypothesis import given, strategies as st
@@ -58,6 +59,7 @@ from glimt.core.usage import Usage
 from glimt.wire.codec import Call
 from glimt.wire.messages.asking import MAX_TOKENS, encode_request
 from glimt.wire.messages.codec import MessagesCodec
+from glimt.wire.messages.content import goes_on
 from glimt.wire.messages.reading import MessageDecoder
 from glimt.wire.sse import EventDecoder
 
@@ -180,7 +182,7 @@ REQUESTS = st.builds(
     session=st.none() | SOME_TEXT,
     metadata=st.dictionaries(st.just("team"), TEXT, max_size=1),
     extensions=st.dictionaries(st.just("frobnicate"), st.integers(), max_size=1),
-)
+).map(lambda made: msgspec.structs.replace(made, continues=goes_on(made.messages)))
 
 
 @given(REQUESTS, st.booleans())
@@ -220,6 +222,8 @@ def test_what_the_format_wants_and_a_request_need_not_have():
         ({"num_choices": 2}, "num_choices"),
         ({"template_arguments": {"a": 1}}, "template_arguments"),
         ({"sampling": Sampling(min_p=0.5)}, "sampling.min_p"),
+        ({"continues": True}, "continues"),
+        ({"messages": (Message(role="assistant", parts=(TextPart("a"),)),)}, "continues"),
         ({"sampling": Sampling(seed=5)}, "sampling.seed"),
         ({"response_format": JsonObjectFormat()}, "response_format"),
         ({"tool_choice": ToolChoice(mode="auto", names=("f",))}, "tool_choice"),

@@ -210,6 +210,7 @@ USER = (Message(role="user", parts=(TextPart("hi"),)),)
     [
         ({"messages": (), "prompt": "raw"}, "prompt"),
         ({"num_choices": 2}, "num_choices"),
+        ({"continues": True}, "continues"),
         ({"messages": (Message(role="user", parts=(), name="bob"),)}, "messages[0].name"),
         (
             {"messages": (Message(role="user", parts=(RefusalPart("no"),)),)},

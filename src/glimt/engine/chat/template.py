@@ -130,7 +130,10 @@ class ChatTemplate:
         thinks = prompt.thinking and not text
         begun = thought if thinks else text
         if message.role != "assistant" or not begun:
-            raise InvalidRequest("only text of the assistant is continued", param="messages")
+            raise InvalidRequest(
+                "only the assistant's text is gone on with, or its thought while thinking is on",
+                param="messages",
+            )
         ids = list(prompt.ids)
         if prompt.thinking:
             ids += self._tokenizer.encode_untrusted(thought)
