@@ -343,6 +343,19 @@ def test_what_is_no_whole_answer(body: bytes):
         MessageDecoder(provider="p", model="m").whole(body)
 
 
+def test_null_means_not_said():
+    """Servers that are made of other ones fill in what they do not know."""
+    nothing = {"signature": None, "thinking": None, "text": None, "citations": None}
+    content = [
+        {**nothing, "type": "thinking", "thinking": "hm"},
+        {**nothing, "type": "text", "text": "yes"},
+    ]
+    usage = {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": None}
+    body = {"id": None, "content": content, "stop_reason": "end_turn", "usage": usage}
+    read = MessageDecoder(provider="p", model="m").whole(json.dumps(body).encode())
+    assert read[1:3] == [ReasoningDelta(text="hm"), TextDelta(text="yes")]
+
+
 def test_a_whole_error():
     """An error in place of an answer is raised with its class."""
     body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}'
