@@ -129,7 +129,7 @@ class ResponsesAnswer(AnswerEndpoint):
 
     async def _kept(self, call: ResponseCall, resource: Resource) -> KeptResponse:
         assert self._store is not None
-        given = cast("list[dict[str, Any]]", msgspec.json.decode(call.raw_input))
+        given = call.written_items()
         tenant = call.request.tenant
         if call.references:
             named = await self._store.items(tenant, call.references)
