@@ -52,9 +52,7 @@ class Elsewhere:
         keeps_history: bool,
     ) -> None:
         """`keeps_history`: one process of a server writes down what it saw."""
-        rows = {
-            slug: row for slug, row in available.providers.items() if row.wire == "chat_completions"
-        }
+        rows = available.providers
         self._http = Http(
             [row.base_url for row in rows.values()],
             connect_s=config.attempts.connect_s,
@@ -104,9 +102,6 @@ def elsewhere(
         ConfigError: See `read_available`.
     """
     available = read_available(config, environ)
-    if not any(
-        available.providers[deployment.provider].wire == "chat_completions"
-        for deployment in available.deployments
-    ):
+    if not available.deployments:
         return None
     return Elsewhere(available, config, environ, clock=clock, keeps_history=keeps_history)
