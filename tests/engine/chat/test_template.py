@@ -530,6 +530,13 @@ def test_encrypted_reasoning(template: ChatTemplate):
     assert prompt.warnings[0].startswith("messages[0]")
 
 
+def test_a_signature_of_somebody_else(template: ChatTemplate):
+    """A signed thought that comes this far is not ours: it is read, with a warning."""
+    part = ReasoningPart(text="hm", signature="theirs")
+    prompt = template.render(ask(say("assistant", part, "ok"), say("user", "b")))
+    assert [warning.partition(":")[0] for warning in prompt.warnings] == ["messages[0]"]
+
+
 def test_reserved_arguments(template: ChatTemplate):
     """Arguments of the template cannot replace what the server sets."""
     with pytest.raises(InvalidRequest) as caught:
