@@ -54,6 +54,7 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
     p50: float
     p75: float
     p90: float
+    p95: float
     p99: float
 
     def at(self, name: str) -> float:
