@@ -30,6 +30,7 @@ from glimt.gateway.history import History
 from glimt.gateway.registry import Registry
 from glimt.providers.local import LocalModel, LocalProvider
 from glimt.providers.scripted import ScriptedProvider, Step as Said, say
+from tests.batches import one_by_one
 from tests.gateway.faulty import Behaviour, Exchange, chunk, serving
 from tests.gateway.test_faults import House, reset
 from tests.providers.fake_engine import FakeEngine
@@ -293,7 +294,7 @@ async def test_the_end_of_a_stream_tells():
     """A client whose headers are long gone reads in the last event who finished the answer."""
     async with serving(says(3)) as first, serving(vllm) as second:
         house = House([first.url, second.url], kind="vllm")
-        events = [event async for event in house.gateway.answer(house.request)]
+        events = [event async for event in one_by_one(house.gateway.answer(house.request))]
         await house.http.close()
     assert [type(event) for event in events].count(Started) == 1
     end = events[-1]

@@ -23,7 +23,7 @@ from glimt.api.http import (
 from glimt.api.services import Services
 from glimt.api.stream import EventStream, until_gone
 from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequest
-from glimt.core.events import Answer, Event, Started, collect
+from glimt.core.events import Answer, Batch, Started, collect
 from glimt.gateway.closing import closing
 from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warnings
 from glimt.wire.sampling import check_deadline
@@ -100,8 +100,8 @@ class AnswerEndpoint:
         return self._codec.unary(call, answer)
 
     def encoded(
-        self, call: Call, events: AsyncIterator[Event]
-    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        self, call: Call, events: AsyncIterator[Batch]
+    ) -> tuple[AsyncIterator[Batch], StreamEncoder]:
         """A stream's events, and what encodes them."""
         return events, self._codec.stream(call)
 

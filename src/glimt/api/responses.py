@@ -25,7 +25,7 @@ from glimt.core.errors import (
     Unavailable,
     UnsupportedParameter,
 )
-from glimt.core.events import Answer, Event, Finished
+from glimt.core.events import Answer, Batch, Finished
 from glimt.core.ids import new_id
 from glimt.data.responses import KeptItem, KeptResponse, ResponseStore, storable
 from glimt.gateway.closing import closing
@@ -76,8 +76,8 @@ class ResponsesAnswer(AnswerEndpoint):
         return json_object(resource)
 
     def encoded(
-        self, call: Call, events: AsyncIterator[Event]
-    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        self, call: Call, events: AsyncIterator[Batch]
+    ) -> tuple[AsyncIterator[Batch], StreamEncoder]:
         """Also with the wait for the answer to be kept, before its last event."""
         assert isinstance(call, ResponseCall)
         encoder = self._codec.stream(call)
@@ -106,14 +106,17 @@ class ResponsesAnswer(AnswerEndpoint):
         return self._codec.with_history(call, history, referenced)
 
     async def _keeping(
-        self, call: ResponseCall, events: AsyncIterator[Event], encoder: ResponseEncoder
-    ) -> AsyncIterator[Event]:
+        self, call: ResponseCall, events: AsyncIterator[Batch], encoder: ResponseEncoder
+    ) -> AsyncIterator[Batch]:
         async with closing(events):
-            async for event in events:
-                if isinstance(event, Finished):
-                    # Whatever came before is encoded: a stream takes events one by one.
-                    await self._keep(call, encoder.final(event))
-                yield event
+            async for batch in events:
+                if batch and isinstance(end := batch[-1], Finished):
+                    # What is asked for again has been encoded: then the whole answer is known.
+                    yield batch[:-1]
+                    await self._keep(call, encoder.final(end))
+                    yield [end]
+                else:
+                    yield batch
 
     async def _keep(self, call: ResponseCall, resource: Resource) -> None:
         if self._store is None or not resource.store:

@@ -1,6 +1,6 @@
 """An answer, as it happens.
 
-A provider answers with a stream of these, in this order:
+A provider answers with a stream of batches of these, in this order:
 
     Started
       for each choice, interleaved:  ReasoningDelta* TextDelta* (ToolCallStarted ToolCallDelta*
@@ -10,10 +10,12 @@ A provider answers with a stream of these, in this order:
 
 A failure is raised as `core.errors.GlimtError`, before or after any event; it is never an event.
 `KeepAlive` may appear anywhere and means: alive, nothing to say yet.
+A batch (`Batch`) is what was there at once: handing it on costs the same for one event and a
+hundred, and nobody waits to fill one. `Started` is the first of its batch, `Finished` the last.
 `collect` folds a stream into an `Answer`; a codec's unary form encodes that.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -143,6 +145,10 @@ Event: TypeAlias = (
 )
 
 
+Batch: TypeAlias = Sequence[Event]
+"""Events that were there at once, in order; whoever gets one leaves it as it is."""
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One finished answer: its parts in order of appearance."""
 
@@ -252,7 +258,7 @@ class _ChoiceBuilder:
         )
 
 
-async def collect(events: AsyncIterable[Event]) -> Answer:
+async def collect(batches: AsyncIterable[Batch]) -> Answer:
     """Fold a stream into an answer.
 
     Raises:
@@ -262,16 +268,19 @@ async def collect(events: AsyncIterable[Event]) -> Answer:
     started: Started | None = None
     finished: Finished | None = None
     builders: dict[int, _ChoiceBuilder] = {}
-    async for event in events:
-        match event:
-            case Started():
-                started = event
-            case Finished():
-                finished = event
-            case KeepAlive():
-                pass
-            case _:
-                builders.setdefault(event.choice, _ChoiceBuilder(event.choice)).add(event)
+    async for batch in batches:
+        for event in batch:
+            match event:
+                case Started():
+                    started = event
+                case Finished():
+                    finished = event
+                case KeepAlive():
+                    pass
+                case _:
+                    if event.choice not in builders:
+                        builders[event.choice] = _ChoiceBuilder(event.choice)
+                    builders[event.choice].add(event)
     if started is None or finished is None:
         raise ValueError("an event stream must begin with Started and end with Finished")
     if finished.route:

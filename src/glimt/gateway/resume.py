@@ -13,6 +13,7 @@ import msgspec
 
 from glimt.core.errors import UpstreamError
 from glimt.core.events import (
+    Batch,
     ChoiceFinished,
     Event,
     Finished,
@@ -106,7 +107,7 @@ class Resumable:
             continues=True,
         )
 
-    def events(self, events: AsyncIterator[Event], *, holds: bool) -> AsyncIterator[Event]:
+    def events(self, events: AsyncIterator[Batch], *, holds: bool) -> AsyncIterator[Batch]:
         """A place's events as the answer's: of the first place, or of one that goes on.
 
         Text that may be the beginning of a stop text waits for what follows, if it `holds`: were it
@@ -117,30 +118,33 @@ class Resumable:
         """
         stops = self._request.sampling.stop if holds and self._able else ()
         if self.begun:
-            return self._billed(_held_back(self._joined(events), stops))
-        return _held_back(events, stops)
+            joined = self._joined(events)
+            return self._billed(_held_back(joined, stops) if stops else joined)
+        return _held_back(events, stops) if stops else events
 
-    def note(self, event: Event) -> None:
+    def note(self, batch: Batch) -> None:
         """The client sees this."""
-        match event:
-            case Started():
-                self._prompt_tokens = event.prompt_tokens or 0
-            case TextDelta():
-                self._text.append(event.text)
-                self.num_tokens += len(event.logprobs) or 1
-            case ReasoningDelta():
-                self._thought.append(event.text)
-                self.num_tokens += len(event.logprobs) or 1
-                self._num_thought += len(event.logprobs) or 1
-            case ToolCallStarted() | ToolCallDelta() | ToolCallFinished():
-                self._called = True
-            case ChoiceFinished():
-                self._over = True
-            case KeepAlive() | Finished():
-                return
-            case _:
-                assert_never(event)
-        self.begun = self.begun or not isinstance(event, Started)
+        for event in batch:
+            match event:
+                case TextDelta():
+                    self._text.append(event.text)
+                    self.num_tokens += len(event.logprobs) or 1
+                case ReasoningDelta():
+                    self._thought.append(event.text)
+                    self.num_tokens += len(event.logprobs) or 1
+                    self._num_thought += len(event.logprobs) or 1
+                case ToolCallStarted() | ToolCallDelta() | ToolCallFinished():
+                    self._called = True
+                case ChoiceFinished():
+                    self._over = True
+                case Started():
+                    self._prompt_tokens = event.prompt_tokens or 0
+                    continue
+                case KeepAlive() | Finished():
+                    continue
+                case _:
+                    assert_never(event)
+            self.begun = True
 
     def finish(self, route: tuple[str, ...]) -> list[Event]:
         """The end of an answer that is `complete`, by our own count."""
@@ -155,42 +159,46 @@ class Resumable:
         end = Finished(usage=usage, warnings=(warning,), route=route)
         return [end] if self._over else [ChoiceFinished(reason="length"), end]
 
-    async def _joined(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def _joined(self, events: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         """What is new of it."""
         thinking = self.thinking
         said = "".join(self._thought if thinking else self._text)
         again = said[len(said.rstrip()) :]
         async with closing(events):
-            async for event in events:
-                match event:
-                    case Started():
-                        self._warnings += event.warnings
-                    case ReasoningDelta() if not thinking:
-                        raise UpstreamError(
-                            f"{self._request.model} thought anew in place of going on.",
-                            code="upstream_began_anew",
-                        )
-                    case TextDelta() if thinking:
-                        again = ""
-                        yield event
-                    case TextDelta() | ReasoningDelta() if again:
-                        num_same = _num_common(event.text, again)
-                        rest = event.text[num_same:]
-                        again = "" if rest else again[num_same:]
-                        if rest:
-                            yield msgspec.structs.replace(event, text=rest)
-                    case _:
-                        yield event
+            async for batch in events:
+                new: list[Event] = []
+                for event in batch:
+                    match event:
+                        case Started():
+                            self._warnings += event.warnings
+                        case ReasoningDelta() if not thinking:
+                            yield new
+                            raise UpstreamError(
+                                f"{self._request.model} thought anew in place of going on.",
+                                code="upstream_began_anew",
+                            )
+                        case TextDelta() if thinking:
+                            again = ""
+                            new.append(event)
+                        case TextDelta() | ReasoningDelta() if again:
+                            num_same = _num_common(event.text, again)
+                            rest = event.text[num_same:]
+                            again = "" if rest else again[num_same:]
+                            if rest:
+                                new.append(msgspec.structs.replace(event, text=rest))
+                        case _:
+                            new.append(event)
+                yield new
 
-    async def _billed(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    async def _billed(self, events: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         """The last place's bill has what was said before it in its prompt: it was answer."""
         before, thought = self.num_tokens, self._num_thought
         async with closing(events):
-            async for event in events:
-                if not isinstance(event, Finished):
-                    yield event
+            async for batch in events:
+                if not (batch and isinstance(end := batch[-1], Finished)):
+                    yield batch
                     continue
-                bill = event.usage
+                bill = end.usage
                 prompt = self._prompt_tokens or max(0, bill.prompt_tokens - before)
                 usage = msgspec.structs.replace(
                     bill,
@@ -199,25 +207,31 @@ class Resumable:
                     completion_tokens=before + bill.completion_tokens,
                     reasoning_tokens=thought + bill.reasoning_tokens,
                 )
-                warnings = (*self._warnings, *event.warnings)
-                yield msgspec.structs.replace(event, usage=usage, warnings=warnings)
+                warnings = (*self._warnings, *end.warnings)
+                yield [
+                    *batch[:-1],
+                    msgspec.structs.replace(end, usage=usage, warnings=warnings),
+                ]
 
 
-async def _held_back(events: AsyncIterator[Event], stops: Sequence[str]) -> AsyncIterator[Event]:
+async def _held_back(events: AsyncIterator[Batch], stops: Sequence[str]) -> AsyncIterator[Batch]:
     held: list[TextDelta] = []
     async with closing(events):
-        async for event in events:
-            if isinstance(event, KeepAlive):
-                yield event
-                continue
-            ready: list[Event] = [*held, event]
-            if isinstance(event, TextDelta):
-                held.append(event)
-                if _may_stop("".join(delta.text for delta in held), stops):
+        async for batch in events:
+            ready: list[Event] = []
+            for event in batch:
+                if isinstance(event, KeepAlive):
+                    ready.append(event)
                     continue
-            held.clear()
-            for one in ready:
-                yield one
+                if isinstance(event, TextDelta):
+                    held.append(event)
+                    if _may_stop("".join(delta.text for delta in held), stops):
+                        continue
+                    ready += held
+                else:
+                    ready += [*held, event]
+                held.clear()
+            yield ready
 
 
 def _may_stop(text: str, stops: Sequence[str]) -> bool:
