@@ -15,6 +15,7 @@ import pytest
 from glimt.catalog.available import available_deployments
 from glimt.catalog.load import load
 from glimt.catalog.settings import ProviderSettings
+from glimt.catalog.types import Wire
 from glimt.core.clock import SystemClock
 from glimt.core.errors import GlimtError, RateLimited, UnsupportedParameter
 from glimt.core.events import collect
@@ -161,6 +162,7 @@ class House:
         settings: AttemptSettings = TIMES,
         *,
         kind: str | None = None,
+        wire: Wire | None = None,
         registry: Registry | None = None,
     ) -> None:
         clock = SystemClock()
@@ -169,7 +171,9 @@ class House:
         available = available_deployments(
             load(),
             {
-                name: ProviderSettings(base_url=url, models=models, key_env=("KEY",), kind=kind)
+                name: ProviderSettings(
+                    base_url=url, models=models, key_env=("KEY",), kind=kind, wire=wire
+                )
                 for name, url in zip(names, urls, strict=True)
             },
             {"KEY": KEY},

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from glimt.catalog.load import load
+from glimt.catalog.types import ProviderRow
 from glimt.core.clock import SystemClock
 from glimt.core.errors import InternalError, UnsupportedParameter
 from glimt.core.events import collect
@@ -21,7 +22,7 @@ from tests.gateway.faulty import Exchange, answer, fine, serving
 pytestmark = pytest.mark.anyio
 
 RECORDED = Path(__file__).parents[1] / "wire" / "recorded"
-PLACES = ("zai", "openrouter", "cerebras", "vllm")
+PLACES = ("zai", "openrouter", "cerebras", "vllm", "zai-anthropic", "responses")
 ASKED = Request(model="up", messages=(Message(role="user", parts=(TextPart("What is 17 + 25?"),)),))
 
 
@@ -35,9 +36,12 @@ def playing(file: Path):
     return behave
 
 
+ROWS = {**load().providers, "responses": ProviderRow(slug="responses", name="", wire="responses")}
+
+
 async def answered(file: Path, slug: str, request: Request = ASKED):
     async with serving(playing(file)) as server:
-        row = load().providers[slug]
+        row = ROWS[slug]
         http = Http([server.url])
         provider = RemoteProvider(
             msgspec.structs.replace(row, base_url=server.url),
@@ -65,9 +69,10 @@ async def test_a_documented_answer(slug: str, kind: str):
 
 
 @pytest.mark.parametrize("kind", ["sse", "json"])
-async def test_a_documented_call(kind: str):
+@pytest.mark.parametrize("slug", ["zai", "zai-anthropic", "responses"])
+async def test_a_documented_call(slug: str, kind: str):
     """A call's name and arguments are whole, streamed or not."""
-    answer = await answered(RECORDED / f"zai_tools.{kind}", "zai")
+    answer = await answered(RECORDED / f"{slug}_tools.{kind}", slug)
     [choice] = answer.choices
     call = ToolCallPart(id="call_-8f2", name="get_weather", arguments='{"city": "Oslo"}')
     assert choice.tool_calls == (call,)

@@ -51,9 +51,7 @@ class Elsewhere:
         clock: Clock,
         measurements: MeasurementStore,
     ) -> None:
-        rows = {
-            slug: row for slug, row in available.providers.items() if row.wire == "chat_completions"
-        }
+        rows = available.providers
         self._http = Http(
             [row.base_url for row in rows.values()],
             connect_s=config.attempts.connect_s,
@@ -100,9 +98,6 @@ def elsewhere(
         ConfigError: See `read_available`.
     """
     available = read_available(config, environ)
-    if not any(
-        available.providers[deployment.provider].wire == "chat_completions"
-        for deployment in available.deployments
-    ):
+    if not available.deployments:
         return None
     return Elsewhere(available, config, environ, clock=clock, measurements=measurements)

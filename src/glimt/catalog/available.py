@@ -10,7 +10,7 @@ import msgspec
 
 from glimt.catalog.load import Catalog, CatalogError
 from glimt.catalog.settings import ProviderSettings
-from glimt.catalog.types import Deployment, ProviderRow
+from glimt.catalog.types import Deployment, ProviderRow, Wire
 
 
 class Available(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,15 +97,27 @@ def _row(catalog: Catalog, name: str, settings: ProviderSettings) -> ProviderRow
         )
     changes: dict[str, object] = {
         field: value
-        for field in ("base_url", "key_env", "enabled")
+        for field in ("base_url", "key_env", "enabled", "auth")
         if (value := getattr(settings, field)) is not None
     }
+    changes = {**_in_words_of(settings.wire, known), **changes}
     row = msgspec.structs.replace(known, headers={**known.headers, **settings.headers}, **changes)
     if row.base_url and not row.base_url.startswith(("https://", "http://")):
         raise CatalogError(
             f"providers.{name}: base_url: begin with https:// or http://: {row.base_url}"
         )
     return row
+
+
+def _in_words_of(wire: Wire | None, known: ProviderRow) -> dict[str, object]:
+    """What is different in a row where a place is asked in another format than the catalog's."""
+    if wire is None or wire == known.wire:
+        return {}
+    return {
+        "wire": wire,
+        "auth": "x-api-key" if wire == "messages" else "bearer",
+        "can_continue": "no",
+    }
 
 
 def _new_row(catalog: Catalog, name: str, settings: ProviderSettings) -> ProviderRow:

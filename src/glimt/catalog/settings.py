@@ -2,6 +2,8 @@
 
 import msgspec
 
+from glimt.catalog.types import AuthHeader, Wire
+
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider, `[providers.NAME]`: a change to the catalog's row, or a place of one's own.
@@ -13,6 +15,10 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         enabled: Whether it is asked at all; as the catalog says where this does not.
         headers: Sent with every request to it.
         kind: The catalog's provider that it is like, for a place of one's own ("vllm").
+        wire: The format that it is asked in: "chat_completions", "messages" (Anthropic's) or
+            "responses" (OpenAI's).
+        auth: How a key is sent: "bearer", "x-api-key", or "none". Messages are asked with
+            "x-api-key" where nothing is said.
         models: What it serves, as "our model = its name"; instead of the catalog's deployments.
         concurrency: The most requests at once, for each key.
     """
@@ -22,6 +28,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     enabled: bool | None = None
     headers: dict[str, str] = {}
     kind: str | None = None
+    wire: Wire | None = None
+    auth: AuthHeader | None = None
     models: dict[str, str] | None = None
     concurrency: int | None = None
 

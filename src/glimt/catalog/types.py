@@ -64,6 +64,27 @@ PARAMETERS: Final = (
 )
 """OpenRouter's words for what a request may set."""
 
+_MESSAGES: Final = frozenset(
+    {
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "stop",
+        "response_format",
+        "structured_outputs",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "include_reasoning",
+        "reasoning",
+        "reasoning_effort",
+    }
+)
+"""What Anthropic's format has words for; OpenAI's two have words for everything."""
+_NOT_IN_MESSAGES: Final = frozenset({"json_object", "grammar", "logprobs"})
+"""What cannot be asked for in it, whoever can do it."""
+
 
 class Sourced(msgspec.Struct, frozen=True, kw_only=True):
     """Where a row comes from.
@@ -156,8 +177,25 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def continues(self) -> bool:
-        """Whether a conversation whose last message is not over is gone on with there."""
-        return self.can_continue in ("prefix", "final_assistant")
+        """Whether a conversation whose last message is not over is gone on with there.
+
+        Messages has no words for it, and needs none; Responses has none either, and begins anew.
+        """
+        match self.wire:
+            case "chat_completions":
+                return self.can_continue in ("prefix", "final_assistant")
+            case "messages":
+                return self.can_continue == "final_assistant"
+            case "responses":
+                return False
+
+    def says(self, parameter: str) -> bool:
+        """Whether its wire has a word for one of `PARAMETERS`."""
+        return self.wire != "messages" or parameter in _MESSAGES
+
+    def understands(self, parameter: str) -> bool:
+        """Whether one of `PARAMETERS` means something there; where nobody says, it does."""
+        return self.says(parameter) and (not self.parameters or parameter in self.parameters)
 
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -288,15 +326,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def capabilities(self) -> tuple[str, ...]:
         """What can be done here."""
-        for own in (self.deployment.capabilities, self.provider.capabilities):
-            if own is not None:
-                return own
-        return self.model.capabilities
+        found = self.model.capabilities
+        for own in (self.provider.capabilities, self.deployment.capabilities):
+            found = found if own is None else own
+        if self.provider.wire == "messages":
+            return tuple(word for word in found if word not in _NOT_IN_MESSAGES)
+        return found
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """What is understood here; empty is not known."""
-        return self.deployment.parameters or self.provider.parameters
+        known = self.deployment.parameters or self.provider.parameters
+        if self.provider.wire == "messages":
+            return tuple(filter(self.provider.says, known or PARAMETERS))
+        return known
 
     @property
     def prices(self) -> Prices | None:

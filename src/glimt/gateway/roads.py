@@ -119,7 +119,7 @@ class Roads:
         """A raw prompt is written for one model's template: it is continued here alone.
 
         Several choices of one question are not to be had from vendors; most say nothing and give
-        one.
+        one. Only chat completions have a word for them.
         """
         if request.prompt is None and request.num_choices == 1:
             return self._available
@@ -129,7 +129,8 @@ class Roads:
                 deployment
                 for deployment in self._available.deployments
                 if request.prompt is None
-                and self._available.providers[deployment.provider].self_hosted
+                and (row := self._available.providers[deployment.provider]).self_hosted
+                and row.wire == "chat_completions"
             ),
         )
 

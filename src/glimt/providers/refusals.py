@@ -1,8 +1,9 @@
 """Errors that a place answered with, in core's: once, here.
 
-A status, a JSON body of one of four shapes (OpenAI's, Cerebras's without a wrapper, Z.ai's with its
-own numbers, OpenRouter's with the status as code), or no JSON at all. What is wrong with our key or
-our account there is not the client's fault, and its text is not the client's to read.
+A status, a JSON body of one of five shapes (OpenAI's, Cerebras's without a wrapper, Z.ai's with its
+own numbers, OpenRouter's with the status as code, Anthropic's with a type alone), or no JSON at
+all. What is wrong with our key or our account there is not the client's fault, and its text is not
+the client's to read.
 """
 
 import datetime as dt
@@ -40,12 +41,33 @@ _ZAI_STATUS: Final = {
 _TYPE_STATUS: Final = {
     "invalid_request_error": 400,
     "authentication_error": 401,
+    "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
+    "request_too_large": 413,
     "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
     "overloaded_error": 529,
 }
+"""OpenAI's and Anthropic's types: https://docs.claude.com/en/api/errors"""
+_CODE_STATUS: Final = {
+    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+    "insufficient_quota": 402,
+    "rate_limit_exceeded": 429,
+    "server_error": 500,
+    "server_is_overloaded": 529,
+    "overloaded": 529,
+    "unavailable": 503,
+    "not_ready": 503,
+    "engine_died": 503,
+    "deadline_exceeded": 504,
+}
+"""Codes of a response that failed, OpenAI's and our own, where no status tells."""
 _TOO_LONG: Final = frozenset({"context_length_exceeded", "1261"})
+_TOO_LONG_TEXT: Final = "prompt is too long"
+"""How Anthropic says the same, which has no code for it."""
 _MALFORMED_AT: Final = 502
 
 
@@ -81,8 +103,8 @@ def complaint(status: int, document: object, *, retry_after_s: float | None = No
     code, kind = _text(error.get("code")), _text(error.get("type"))
     told = _ZAI_STATUS.get(code)
     if told is None and status < 300:
-        told = _as_status(body.get("status_code")) or _as_status(code) or _TYPE_STATUS.get(kind)
-        told = told or _MALFORMED_AT
+        told = _as_status(body.get("status_code")) or _as_status(code) or _CODE_STATUS.get(code)
+        told = told or _TYPE_STATUS.get(kind, _MALFORMED_AT)
     return Complaint(
         status=told or status,
         message=_text(error.get("message"))[:MAX_TEXT],
@@ -103,7 +125,7 @@ def refusal(said: Complaint, provider: str, secrets: tuple[str, ...] = ()) -> Gl
         text = text.replace(secret, "[key]")
     message = f"{provider} answered {name}: {text or 'no reason given'}"
     match said.status:
-        case 400 | 409 | 415 | 422 if said.code in _TOO_LONG:
+        case 400 | 409 | 415 | 422 if said.code in _TOO_LONG or text.startswith(_TOO_LONG_TEXT):
             return ContextLengthExceeded(message, param=said.param)
         case 400 | 409 | 415 | 422:
             return InvalidRequest(message, param=said.param, code="upstream_refused_request")

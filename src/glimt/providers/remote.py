@@ -1,4 +1,4 @@
-"""A place elsewhere that speaks chat completions.
+"""A place elsewhere, asked over HTTP in the format that its row names (`glimt.providers.wires`).
 
 Always asks for a stream, so that a place that does not answer is found out early; understands a
 whole answer too. Client gone is connection cut, which ends the work there. Knows the catalog's row
@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 import aiohttp
 import msgspec
@@ -30,10 +30,10 @@ from glimt.core.events import (
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http
+from glimt.providers.proofs import marked
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
-from glimt.wire.chat_completions.asking import encode_request
-from glimt.wire.chat_completions.reading import DONE, ChunkDecoder
+from glimt.providers.wires import WIRES, AnswerDecoder
 from glimt.wire.sse import EventDecoder, ServerSentEvent
 
 MAX_EVENT: Final = 4 * 2**20
@@ -42,6 +42,13 @@ MAX_ANSWER: Final = 64 * 2**20
 """Bytes of an answer: a model's longest is a hundredth of it, an endless one is cut here."""
 MAX_ERROR: Final = 64 * 2**10
 _DRAIN_S: Final = 0.05
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+_COUNT: Final = msgspec.json.Decoder(_Count)
 
 
 class RemoteProvider:
@@ -64,6 +71,7 @@ class RemoteProvider:
         models: tuple[ModelInfo, ...] = (),
     ) -> None:
         self._row = row
+        self._wire = WIRES[row.wire]
         self._http = http
         self._clock = clock
         self._secrets = tuple(keys)
@@ -87,31 +95,53 @@ class RemoteProvider:
             GlimtError: It refused, broke off, or answered what is no answer.
         """
         asked, warnings = spelled(request, self._row)
-        body = encode_request(asked, stream=True)
-        url = f"{self._row.base_url.rstrip('/')}/chat/completions"
+        body = self._wire.encode(asked)
         async with self._http.post(
-            url, body, headers=self._headers(), provider=self.name
+            self._url, body, headers=self._headers(), provider=self.name
         ) as response:
             if response.status != 200:
                 raise await self._refused(response)
             async with contextlib.aclosing(self._events(response, request)) as events:
                 async for batch in events:
                     if warnings and batch and isinstance(started := batch[0], Started):
-                        yield [msgspec.structs.replace(started, warnings=warnings), *batch[1:]]
+                        given = (*warnings, *started.warnings)
+                        yield [msgspec.structs.replace(started, warnings=given), *batch[1:]]
                     else:
                         yield batch
 
-    async def count_tokens(self, request: Request) -> int:  # noqa: ARG002  whatever is asked
-        """Raises UnsupportedParameter: chat completions have no way to ask."""
-        raise UnsupportedParameter(f"{self.name} counts no tokens ahead of an answer.")
+    async def count_tokens(self, request: Request) -> int:
+        """Ask how many there would be.
+
+        Raises:
+            UnsupportedParameter: Its format has no way to ask.
+            GlimtError: It refused, or broke off.
+        """
+        if self._wire.encode_count is None:
+            raise UnsupportedParameter(f"{self.name} counts no tokens ahead of an answer.")
+        body = self._wire.encode_count(spelled(request, self._row)[0])
+        async with self._http.post(
+            f"{self._url}/count_tokens", body, headers=self._headers(), provider=self.name
+        ) as response:
+            if response.status != 200:
+                raise await self._refused(response)
+            counted = await self._read(response, MAX_ERROR)
+        try:
+            return _COUNT.decode(counted).input_tokens
+        except msgspec.DecodeError as error:
+            raise malformed(self.name, "what is no count") from error
 
     async def close(self) -> None:
         """Nothing is held here; connections are the session's."""
+
+    @property
+    def _url(self) -> str:
+        return self._row.base_url.rstrip("/") + self._wire.path
 
     def _headers(self) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
+            **self._wire.headers,
             **self._row.headers,
         }
         if self._keys is not None and self._row.auth != "none":
@@ -140,7 +170,7 @@ class RemoteProvider:
         return b"".join(pieces)
 
     def _events(self, response: aiohttp.ClientResponse, request: Request) -> AsyncGenerator[Batch]:
-        decoder = ChunkDecoder(provider=self.name, model=request.model)
+        decoder = self._wire.decoder(provider=self.name, model=request.model)
         check = _Grammar(self.name, request.num_choices, continues=request.continues)
         match response.content_type:
             case "text/event-stream":
@@ -151,7 +181,7 @@ class RemoteProvider:
                 raise malformed(self.name, f"{other[:80]!r} in place of an answer")
 
     async def _whole(
-        self, response: aiohttp.ClientResponse, decoder: ChunkDecoder, check: "_Grammar"
+        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
     ) -> AsyncGenerator[Batch]:
         body = await self._read(response, MAX_ANSWER)
         if len(body) >= MAX_ANSWER:
@@ -163,27 +193,27 @@ class RemoteProvider:
             raise malformed(self.name, "what is no answer") from error
         for event in events:
             check.see(event)
-        yield events
+        yield [marked(event, self.name) for event in events]
 
     async def _streamed(
-        self, response: aiohttp.ClientResponse, decoder: ChunkDecoder, check: "_Grammar"
+        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
     ) -> AsyncGenerator[Batch]:
         frames = EventDecoder()
         num_bytes = 0
-        is_over = False
         async for piece in self._http.pieces(response):
             num_bytes += len(piece)
             batch: list[Event] = []
             try:
                 for frame in frames.feed(piece):
                     self._take(frame, decoder, check, batch)
-                    is_over = is_over or frame.data == DONE
+                    if batch and isinstance(batch[-1], Finished):
+                        break
             except GlimtError:
                 # What came before it came.
                 yield batch
                 raise
             yield batch
-            if is_over:
+            if batch and isinstance(batch[-1], Finished):
                 await _drain(response)
                 return
             if frames.num_held > MAX_EVENT:
@@ -201,7 +231,7 @@ class RemoteProvider:
     def _take(
         self,
         frame: ServerSentEvent,
-        decoder: ChunkDecoder,
+        decoder: AnswerDecoder,
         check: "_Grammar",
         batch: list[Event],
     ) -> None:
@@ -214,7 +244,7 @@ class RemoteProvider:
             raise malformed(self.name, "what is no answer") from error
         for event in events:
             check.see(event)
-            batch.append(event)
+            batch.append(marked(event, self.name))
 
     def _cut(self) -> UpstreamError:
         return UpstreamError(f"{self.name} broke off its answer.", code="upstream_cut")
@@ -224,9 +254,10 @@ class RemoteProvider:
         document = document_of(body)
         if not isinstance(document, dict):
             return
-        is_bare = "choices" not in document and "message" in document
-        if certain or document.get("error") or is_bare:  # pyright: ignore[reportUnknownMemberType]
-            raise refusal(complaint(200, document), self.name, self._secrets)  # pyright: ignore[reportUnknownArgumentType]
+        told = cast("dict[str, Any]", document)
+        error = told if certain else self._wire.error_in(told)
+        if error is not None:
+            raise refusal(complaint(200, error), self.name, self._secrets)
 
 
 class _Grammar:
@@ -265,4 +296,5 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
     """The end of the body, if it is there: only a connection that was read out can be kept."""
     with contextlib.suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_S):
-            await response.content.read(MAX_ERROR)
+            while await response.content.read(MAX_ERROR):
+                pass

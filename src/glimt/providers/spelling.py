@@ -12,6 +12,7 @@ from glimt.catalog.types import ProviderRow
 from glimt.core.errors import UnsupportedParameter
 from glimt.core.parts import Message, Part, ReasoningPart, TextPart
 from glimt.core.request import Request, Routing, Sampling, Thinking
+from glimt.providers.fitting import FITS
 
 _RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
 """They hand arguments to the chat template."""
@@ -21,6 +22,8 @@ _CONTINUES: Final = frozenset({"vllm", "sglang"})
 """They have words for "go on with the last message"."""
 _HINTS: Final = ("cache_key", "cache_salt", "user", "session", "metadata")
 _TAKES_HINTS: Final = frozenset({"openrouter", "vercel", "glimt"})
+_OURS: Final = frozenset({"glimt"})
+"""They have the same words in every format."""
 _HOUSE: Final = ("stop_token_ids", "include_stop", "ignore_eos", "min_tokens")
 """Settings that only servers of one's own have."""
 _WORDS: Final = {"top_logprobs": "logprobs"}
@@ -34,19 +37,13 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         UnsupportedParameter: It is to continue a message, which this place cannot.
     """
     quirk = row.quirks or ""
-    if request.continues and not (
-        row.can_continue == "final_assistant" or (row.continues and quirk in _CONTINUES)
-    ):
+    fit = FITS.get(row.wire)
+    if request.continues and not _goes_on(row):
         raise UnsupportedParameter(f"{row.slug} does not continue a message.", param="continues")
     lost: list[str] = []
     changes: dict[str, Any] = {"routing": Routing(), "deadline_s": None, "tenant": ""}
     blank = Request(model="")
-    taken: list[str] = [] if quirk in _TAKES_HINTS else list(_HINTS)
-    if quirk not in _TAKES_HINTS:
-        taken.append("service_class")
-    if quirk not in _RENDERS:
-        taken.append("template_arguments")
-    for name in taken:
+    for name in _without_place(row):
         if getattr(request, name) != getattr(blank, name):
             changes[name] = getattr(blank, name)
             lost.append(name)
@@ -55,14 +52,45 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         lost += list(request.extensions)
         changes["extensions"] = {}
     changes["sampling"] = _sampling(request.sampling, row, lost)
+    request = msgspec.structs.replace(request, **changes)
+    if fit is not None:
+        request = fit(request, row, lost)
+    else:
+        request = _thinking(_continued(_thoughts(request, quirk), quirk), quirk)
+    warnings = tuple(f"{name} was not honoured: {row.slug} has no place for it" for name in lost)
+    return request, warnings
+
+
+def _goes_on(row: ProviderRow) -> bool:
+    """Whether it can be told to go on with the last message, or does so by itself."""
+    if row.wire == "chat_completions" and row.can_continue == "prefix":
+        return row.quirks in _CONTINUES
+    return row.continues
+
+
+def _without_place(row: ProviderRow) -> list[str]:
+    """Fields of a request that mean nothing there."""
+    quirk, is_chat = row.quirks or "", row.wire == "chat_completions"
+    taken: list[str] = []
+    if quirk not in (_TAKES_HINTS if is_chat else _OURS):
+        taken += [*_HINTS, "service_class"]
+    if row.wire == "messages" and "user" in taken:
+        taken.remove("user")
+    if row.wire == "messages" or quirk not in (_RENDERS if is_chat else _OURS):
+        taken.append("template_arguments")
+    return taken
+
+
+def _thoughts(request: Request, quirk: str) -> Request:
+    """Earlier thoughts as chat completions of this place take them."""
     if quirk == "cerebras":
         keeps = request.thinking.clear is False
-        changes["messages"] = tuple(_inlined(m, keeps=keeps) for m in request.messages)
+        messages = tuple(_inlined(m, keeps=keeps) for m in request.messages)
     elif quirk not in _ECHOES:
-        changes["messages"] = tuple(map(_plain, request.messages))
-    request = _continued(msgspec.structs.replace(request, **changes), quirk)
-    warnings = tuple(f"{name} was not honoured: {row.slug} has no place for it" for name in lost)
-    return _thinking(request, quirk), warnings
+        messages = tuple(map(_plain, request.messages))
+    else:
+        return request
+    return msgspec.structs.replace(request, messages=messages)
 
 
 def _continued(request: Request, quirk: str) -> Request:
@@ -86,9 +114,9 @@ def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling
         if getattr(sampling, name) == getattr(blank, name):
             continue
         if name in _HOUSE:
-            known = row.self_hosted
+            known = row.self_hosted and row.wire != "messages"
         else:
-            known = not row.parameters or _WORDS.get(name, name) in row.parameters
+            known = row.understands(_WORDS.get(name, name))
         if not known:
             changes[name] = getattr(blank, name)
             lost.append(f"sampling.{name}")

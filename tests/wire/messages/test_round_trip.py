@@ -1,6 +1,8 @@
 """The format read and written by the same house: what one side writes the other reads."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 from anthropic.types import Message as SdkMessage, RawMessageStreamEvent
@@ -18,6 +20,7 @@ from glimt.core.errors import (
     UpstreamError,
 )
 from glimt.core.events import (
+    Answer,
     ChoiceFinished,
     Event,
     Finished,
@@ -28,6 +31,7 @@ from glimt.core.events import (
     ToolCallDelta,
     ToolCallFinished,
     ToolCallStarted,
+    collect,
 )
 from glimt.core.parts import (
     FilePart,
@@ -311,6 +315,42 @@ def test_answers(events: list[Event], size: int):
     started = read[0]
     assert isinstance(started, Started)
     assert [Started(**{**_fields(started), "created": 5}), *read[1:]] == events
+
+
+@given(answers())
+def test_whole_answers(events: list[Event]):
+    """The same in one piece: parts, end and bill are those of the answer that was written."""
+    call = Call(requests=(Request(model="asked"),))
+    answer = collected(events)
+    read = collected(
+        MessageDecoder(provider="p", model="?").whole(
+            MessagesCodec({}, signatures=None).unary(call, answer)
+        )
+    )
+    assert (read.choices, read.usage) == (answer.choices, answer.usage)
+    assert read.started.warnings == (*answer.started.warnings, *answer.warnings)
+
+
+def collected(events: list[Event]) -> Answer:
+    async def streamed() -> AsyncIterator[Event]:
+        for event in events:
+            yield event
+
+    return asyncio.run(collect(streamed()))
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"content": [{"type": "text", "text": "a"}]}'])
+def test_what_is_no_whole_answer(body: bytes):
+    """A document without an end is none."""
+    with pytest.raises(UpstreamError):
+        MessageDecoder(provider="p", model="m").whole(body)
+
+
+def test_a_whole_error():
+    """An error in place of an answer is raised with its class."""
+    body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}'
+    with pytest.raises(RateLimited, match="slow down"):
+        MessageDecoder(provider="p", model="m").whole(body)
 
 
 def _fields(started: Started) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """The format read and written by the same house: what one side writes the other reads."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from glimt.core.errors import (
     UpstreamError,
 )
 from glimt.core.events import (
+    Answer,
     ChoiceFinished,
     Event,
     Finished,
@@ -29,6 +32,7 @@ from glimt.core.events import (
     ToolCallFinished,
     ToolCallStarted,
     TopLogprob,
+    collect,
 )
 from glimt.core.parts import (
     Citation,
@@ -55,11 +59,13 @@ from glimt.core.request import (
     ToolChoice,
 )
 from glimt.core.usage import Usage
+from glimt.wire.codec import json_object
 from glimt.wire.responses.asking import encode_request
 from glimt.wire.responses.call import ResponseCall
 from glimt.wire.responses.events import ResponseEncoder
 from glimt.wire.responses.reading import EventReader
 from glimt.wire.responses.request import decode_request
+from glimt.wire.responses.resource import encode_answer
 from glimt.wire.sse import EventDecoder
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -318,6 +324,41 @@ def test_answers(form: str, events: list[Event], size: int):
             read += reader.feed(event.data)
     read += reader.end()
     assert read == events
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(answers())
+def test_whole_answers(form: str, events: list[Event]):
+    """The same in one piece: parts, end and bill are those of the answer that was written."""
+    answer = collected(events)
+    body = json_object(encode_answer(asked(**FORMS[form]), answer, None))
+    read = collected(EventReader(provider="p", model="?").whole(body))
+    [ours], [theirs] = answer.choices, read.choices
+    assert (theirs.parts, theirs.reason, read.usage) == (ours.parts, ours.reason, answer.usage)
+    assert theirs.logprobs == ours.logprobs
+    assert read.started.warnings == (*answer.started.warnings, *answer.warnings)
+
+
+def collected(events: list[Event]) -> Answer:
+    async def streamed() -> AsyncIterator[Event]:
+        for event in events:
+            yield event
+
+    return asyncio.run(collect(streamed()))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({}, UpstreamError),
+        ({"status": "in_progress"}, UpstreamError),
+        ({"status": "failed", "error": {"code": "rate_limit_exceeded"}}, RateLimited),
+    ],
+)
+def test_what_is_no_whole_answer(body: dict[str, Any], kind: type[GlimtError]):
+    """A response that is not over is none, and one that failed is its error."""
+    with pytest.raises(kind):
+        EventReader(provider="p", model="m").whole(json.dumps(body).encode())
 
 
 def test_a_call_that_was_cut_off():

@@ -71,6 +71,26 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
     return json_object(body)
 
 
+def encode_count(request: Request) -> bytes:
+    """A body for `/v1/messages/count_tokens`, which takes what makes a prompt and nothing else.
+
+    Raises:
+        UnsupportedParameter: The request asks for what this format has no words for.
+    """
+    _refuse(request)
+    system, messages = write_messages(request.messages)
+    choice = _tool_choice(request.tool_choice, parallel=request.parallel_tool_calls)
+    body: dict[str, Any] = {
+        "model": request.model,
+        **({} if system is None else {"system": system}),
+        "messages": messages,
+        **_thinking(request.thinking),
+        **({"tools": [_tool(tool) for tool in request.tools]} if request.tools else {}),
+        **({} if choice is None else {"tool_choice": choice}),
+    }
+    return json_object(body)
+
+
 def _refuse(request: Request) -> None:
     if request.prompt is not None:
         raise UnsupportedParameter("A raw prompt is no conversation.", param="prompt")

@@ -1,4 +1,4 @@
-"""The client's side of an answer: events of a stream as core's events.
+"""The client's side of an answer: a stream's events, or a whole message, as core's events.
 
 The inverse of `events.MessageEncoder`, for providers that speak this format. Blocks that have no
 meaning in core (redacted thoughts, tools that the server ran) are named in a warning at the end.
@@ -53,20 +53,27 @@ class _Usage(msgspec.Struct):
     service_tier: str | None = None
 
 
-class _Message(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    usage: _Usage | None = None
-    glimt: Extension | None = None
-
-
 class _Block(msgspec.Struct):
     type: str
     text: str = ""
     thinking: str = ""
+    signature: str = ""
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+
+
+class _Message(msgspec.Struct):
+    """A whole answer; at the beginning of a stream, one that has nothing yet."""
+
+    id: str | None = None
+    model: str | None = None
+    content: list[_Block] = []
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: _Usage | None = None
+    glimt: Extension | None = None
+    error: "_Error | None" = None
 
 
 class _Delta(msgspec.Struct):
@@ -96,6 +103,7 @@ class _Event(msgspec.Struct):
 
 
 _DECODER: Final = msgspec.json.Decoder(_Event)
+_WHOLE: Final = msgspec.json.Decoder(_Message)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -163,6 +171,29 @@ class MessageDecoder:
             case _:
                 self._skipped[f"an event of type {event.type} was left out"] = None
                 return []
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of an answer that came in one piece.
+
+        Raises:
+            UpstreamError: It is none.
+            GlimtError: The server says that the answer failed.
+        """
+        try:
+            message = _WHOLE.decode(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamError(f"{self._provider} sent what is no message: {error}.") from error
+        if message.error is not None:
+            raise stream_error(message.error.type, message.error.message)
+        events: list[Event] = [self._start(message)]
+        for index, block in enumerate(message.content):
+            events += self._open(index, block)
+            if block.signature:
+                events.append(ReasoningDelta(text="", signature=block.signature))
+            events += self._close(index)
+        ending = _Delta(stop_reason=message.stop_reason, stop_sequence=message.stop_sequence)
+        events += self._finish_choice(_Event(type="message_delta", delta=ending))
+        return [*events, *self._finish()]
 
     def end(self) -> list[Event]:
         """Nothing: the last event was the bill.

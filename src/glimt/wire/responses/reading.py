@@ -1,4 +1,4 @@
-"""The client's side of an answer: events of the Responses format as core's events.
+"""The client's side of an answer: a stream's events, or a whole response, as core's events.
 
 The inverse of `events.ResponseEncoder`, for providers that speak this format. Thoughts are read in
 every spelling (OpenAI's two, Open Responses' one); of an item that has both a text and a summary
@@ -75,6 +75,19 @@ class _Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
+class _Piece(msgspec.Struct):
+    """A part of a message or of a thought."""
+
+    text: str = ""
+    refusal: str = ""
+    logprobs: list[_Token] | None = None
+
+
+class _WholeItem(_Item):
+    content: list[_Piece] | None = None
+    summary: list[_Piece] | None = None
+
+
 class _Details(msgspec.Struct):
     reason: str | None = None
 
@@ -114,6 +127,11 @@ class _Response(msgspec.Struct):
     glimt: _Extension | None = None
 
 
+class _Whole(_Response):
+    status: str | None = None
+    output: list[_WholeItem] = []
+
+
 class _Event(msgspec.Struct):
     type: str
     response: _Response | None = None
@@ -135,6 +153,7 @@ class _Call(msgspec.Struct):
 
 
 _DECODER: Final = msgspec.json.Decoder(_Event)
+_WHOLE: Final = msgspec.json.Decoder(_Whole)
 
 
 class EventReader:
@@ -172,6 +191,43 @@ class EventReader:
             self._started = self._start(event.response or _Response())
             opened.append(self._started)
         return opened + self._events(event)
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of an answer that came in one piece.
+
+        Raises:
+            UpstreamError: It is none, or not over.
+            GlimtError: The server says that the answer failed.
+        """
+        try:
+            response = _WHOLE.decode(body)
+        except msgspec.DecodeError as error:
+            raise UpstreamError(f"{self._provider} sent what is no response: {error}.") from error
+        if response.error is not None or response.status == "failed":
+            raise _failure(response.error or _Error())
+        if response.status not in ("completed", "incomplete"):
+            raise UpstreamError(f"{self._provider} sent a response that is not over.")
+        self._started = self._start(response)
+        events: list[Event] = [self._started]
+        for index, item in enumerate(response.output):
+            events += self._item(item, index)
+        end = _Event(type=f"response.{response.status}", response=response)
+        return [*events, *self._finish(end)]
+
+    def _item(self, item: _WholeItem, index: int) -> list[Event]:
+        """A whole item."""
+        events: list[Event] = []
+        if item.type == "message":
+            for piece in item.content or ():
+                text = piece.text or piece.refusal
+                events.append(TextDelta(text=text, logprobs=_tokens(piece.logprobs)))
+        elif item.type == "reasoning":
+            thought = "".join(piece.text for piece in item.content or ())
+            thought = thought or "\n\n".join(piece.text for piece in item.summary or ())
+            events += [ReasoningDelta(text=thought)] if thought else []
+        elif item.type != "function_call":
+            events += self._added(item, index)
+        return [*events, *self._done(item, index)]
 
     def end(self) -> list[Event]:
         """Nothing: the last event was the bill.
