@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from anthropic.types import Message as SdkMessage, RawMessageStreamEvent
@@ -60,6 +59,7 @@ from glimt.wire.messages.asking import MAX_TOKENS, encode_request
 from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.messages.reading import MessageDecoder
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 EVENTS = TypeAdapter(RawMessageStreamEvent)
 """The official SDK's own types."""
@@ -332,11 +332,7 @@ def test_whole_answers(events: list[Event]):
 
 
 def collected(events: list[Event]) -> Answer:
-    async def streamed() -> AsyncIterator[Event]:
-        for event in events:
-            yield event
-
-    return asyncio.run(collect(streamed()))
+    return asyncio.run(collect(alone(*events)))
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"content": [{"type": "text", "text": "a"}]}'])
