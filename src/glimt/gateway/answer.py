@@ -13,13 +13,13 @@ import structlog
 from glimt.core.clock import Clock, SystemClock
 from glimt.core.errors import ModelNotFound
 from glimt.core.events import Batch, Event, Finished, KeepAlive, Started
-from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
+from glimt.gateway.places import Offer, local_offer, local_offers
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -46,34 +46,27 @@ class Gateway:
         self._roads = roads
         self._logger: Any = structlog.get_logger()
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What can be asked for. Raises Unavailable before that is known."""
-        models = self._registry.models()
-        if self._roads is not None:
-            here = {model.id for model in models}
-            models += tuple(model for model in self._roads.models if model.id not in here)
-        if not models:
+    def offers(self) -> tuple[Offer, ...]:
+        """What can be asked for, and where. Raises Unavailable before that is known."""
+        if self._roads is None:
+            offers = local_offers(self._registry)
+        else:
+            offers = self._roads.places.offers(self._registry)
+        if not offers:
             require_ready(self._readiness.report())
-        return models
+        return offers
 
-    def model(self, name: str) -> ModelInfo:
-        """The model that answers to a name, or would stand in for it.
+    def offer(self, name: str) -> Offer:
+        """The model that answers to a name, or would stand in for it, and where it runs.
 
         Raises:
             ModelNotFound: None does.
             Unavailable: It is not known yet.
         """
-        models = self.models()
+        self.offers()
         if self._roads is None:
-            return self._registry.find(name).info
-        road = self._roads.find(Request(model=name), self._registry)
-        return next(model for model in models if model.id == road.model)
-
-    def provider_of(self, name: str) -> str:
-        """The name of the provider that answers to a model's name. Raises ModelNotFound."""
-        if self._roads is None:
-            return self._registry.find(name).provider.name
-        return self._roads.find(Request(model=name), self._registry).steps[0].provider.name
+            return local_offer(self._registry, name)
+        return self._roads.places.offer(name, self._registry)
 
     async def answer(
         self, request: Request, *, since_s: float | None = None
