@@ -164,7 +164,8 @@ def _keeps(call: ResponseCall, store: ResponseStore | None) -> tuple[bool, str |
     options = call.request.routing.options
     if call.store is False:
         return False, None
-    if options.get("zdr") or options.get("data_collection") == "deny":
+    forbidden = options.get("zdr") or options.get("zeroDataRetention")
+    if forbidden or options.get("data_collection") == "deny":
         kept_anyway = "store was not honoured: provider forbids to keep data"
         return False, kept_anyway if call.store else None
     if store is None:
