@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable
 import uvloop
 
 from glimt.core.clock import SystemClock
-from glimt.core.events import Event, TextDelta
+from glimt.core.events import Batch, TextDelta
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
 
@@ -26,21 +26,21 @@ LIMIT_S = 1000.0
 CLOCK = SystemClock()
 
 
-async def events(number: int) -> AsyncIterator[Event]:
+async def events(number: int) -> AsyncIterator[Batch]:
     """An answer that never has to wait."""
     event = TextDelta(text="a")
     for _ in range(number):
-        yield event
+        yield [event]
 
 
-async def passed_on(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+async def passed_on(stream: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
     """What every step of the gateway does."""
     async with closing(stream):
         async for event in stream:
             yield event
 
 
-async def timed_each(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+async def timed_each(stream: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
     """A timeout around each event."""
     end_s = CLOCK.monotonic() + LIMIT_S
     while True:
@@ -51,12 +51,12 @@ async def timed_each(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
         yield event
 
 
-def with_deadline(stream: AsyncIterator[Event]) -> AsyncIterator[Event]:
+def with_deadline(stream: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
     """One timer for all of them."""
     return Deadline(stream, LIMIT_S, start_s=CLOCK.monotonic(), clock=CLOCK)
 
 
-WAYS: dict[str, Callable[[AsyncIterator[Event]], AsyncIterator[Event]]] = {
+WAYS: dict[str, Callable[[AsyncIterator[Batch]], AsyncIterator[Batch]]] = {
     "without": lambda stream: stream,
     "one_timer": with_deadline,
     "timeout_each": timed_each,

@@ -1,7 +1,5 @@
 """An event stream folds into the answer that it tells."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from glimt.core.events import (
@@ -21,18 +19,14 @@ from glimt.core.events import (
 )
 from glimt.core.parts import ReasoningPart, TextPart, ToolCallPart
 from glimt.core.usage import Usage
+from tests.batches import alone
 
 STARTED = Started(id="x", model="m", created=1, provider="p")
 FINISHED = Finished(usage=Usage(prompt_tokens=3, completion_tokens=4))
 
 
-async def stream(*events: Event) -> AsyncIterator[Event]:
-    for event in events:
-        yield event
-
-
 async def fold(*events: Event) -> Answer:
-    return await collect(stream(STARTED, *events, FINISHED))
+    return await collect(alone(STARTED, *events, FINISHED))
 
 
 @pytest.mark.anyio
@@ -108,4 +102,4 @@ async def test_logprobs_of_thought_and_text_are_kept_apart() -> None:
 async def test_a_stream_without_begin_or_end_is_refused(events: tuple[Event, ...]) -> None:
     """A stream must begin with Started and end with Finished."""
     with pytest.raises(ValueError, match="begin with Started"):
-        await collect(stream(*events))
+        await collect(alone(*events))

@@ -7,7 +7,7 @@ import pytest
 
 from glimt.core.clock import FakeClock
 from glimt.core.errors import EngineDied, ModelNotFound, Unavailable
-from glimt.core.events import Event, Finished, Started, TextDelta
+from glimt.core.events import Batch, Event, Finished, Started, TextDelta
 from glimt.core.parts import ToolCallPart
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
@@ -18,6 +18,7 @@ from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
 from glimt.providers.scripted import Pause, ScriptedProvider, say
+from tests.batches import one_by_one
 
 pytestmark = pytest.mark.anyio
 NANO = ModelInfo(
@@ -40,8 +41,8 @@ def gateway(provider: ScriptedProvider, *, phase="ready", clock=None) -> tuple[G
     return Gateway(registry, Fixed(phase), meter), meter
 
 
-async def read(events: AsyncIterator[Event]) -> list[Event]:
-    return [event async for event in events]
+async def read(events: AsyncIterator[Batch]) -> list[Event]:
+    return [event async for event in one_by_one(events)]
 
 
 async def test_answer_passes_through():
@@ -138,7 +139,7 @@ async def test_closing_reaches_the_provider():
     built, _ = gateway(provider)
     for requests in ([Request(model="scripted")], [Request(model="scripted")] * 3):
         provider.endings.clear()
-        events = built.answer_all(requests)
+        events = one_by_one(built.answer_all(requests))
         assert isinstance(await anext(events), Started)
         assert isinstance(await anext(events), TextDelta)
         await events.aclose()

@@ -8,7 +8,7 @@ import pytest
 
 from glimt.core.clock import FakeClock, SystemClock
 from glimt.core.errors import DeadlineExceeded, EngineDied
-from glimt.core.events import Event, Finished, TextDelta
+from glimt.core.events import Batch, Event, Finished, TextDelta
 from glimt.core.request import Request
 from glimt.gateway.answer import Gateway
 from glimt.gateway.deadline import Deadline
@@ -16,6 +16,7 @@ from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
 from glimt.providers.scripted import Pause, ScriptedProvider, say
+from tests.batches import one_by_one
 
 pytestmark = pytest.mark.anyio
 FOREVER = Pause(float("inf"))
@@ -39,16 +40,16 @@ def ask(deadline_s: float | None) -> Request:
     return Request(model="scripted", prompt="a", deadline_s=deadline_s)
 
 
-async def read(events: AsyncIterator[Event]) -> list[Event]:
-    return [event async for event in events]
+async def read(events: AsyncIterator[Batch]) -> list[Event]:
+    return [event async for event in one_by_one(events)]
 
 
-async def until_late(events: AsyncIterator[Event]) -> list[Event]:
+async def until_late(events: AsyncIterator[Batch]) -> list[Event]:
     """What came before the deadline, which has to pass."""
     seen: list[Event] = []
 
     async def read_on() -> None:
-        async for event in events:
+        async for event in one_by_one(events):
             seen.append(event)  # noqa: PERF401  what was read before the error counts
 
     with pytest.raises(DeadlineExceeded):
@@ -124,7 +125,7 @@ async def test_a_finished_answer_is_not_late():
     clock = FakeClock()
     built, meter = gateway(provider := ScriptedProvider(say("a")), clock)
     seen: list[Event] = []
-    async for event in built.answer(ask(1.0)):
+    async for event in one_by_one(built.answer(ask(1.0))):
         seen.append(event)
         if isinstance(event, Finished):
             clock.advance(100.0)
@@ -137,10 +138,10 @@ async def test_a_reader_that_does_not_read():
     """The work ends in time although nobody asks for the next event."""
     ended = asyncio.Event()
 
-    async def endless() -> AsyncIterator[Event]:
+    async def endless() -> AsyncIterator[Batch]:
         try:
             while True:
-                yield TextDelta(text="a")
+                yield [TextDelta(text="a")]
         finally:
             ended.set()
 
@@ -202,12 +203,12 @@ async def test_failures_pass_through():
 async def test_interruption_that_becomes_another_error():
     """A provider that answers an interruption with an error of its own leaves no trace of it."""
 
-    async def stubborn() -> AsyncIterator[Event]:
+    async def stubborn() -> AsyncIterator[Batch]:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             raise EngineDied("x") from None
-        yield TextDelta(text="never")
+        yield [TextDelta(text="never")]
 
     clock = SystemClock()
     events = Deadline(stubborn(), SOON_S, start_s=clock.monotonic(), clock=clock)

@@ -44,6 +44,7 @@ from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.messages import Output
 from glimt.providers import local
 from glimt.providers.local import LocalModel, LocalProvider
+from tests.batches import one_by_one
 from tests.providers.fake_engine import FakeEngine
 
 pytestmark = pytest.mark.anyio
@@ -110,7 +111,7 @@ async def test_an_answer(make: Make, tokenizer: Tokenizer):
 async def test_order_of_events(make: Make):
     """Started comes first, when the engine took the request up; Finished last."""
     provider, _ = make("a b</think>c d<|user|>")
-    events = [event async for event in provider.answer(ask())]
+    events = [event async for event in one_by_one(provider.answer(ask()))]
     assert isinstance(events[0], Started)
     assert isinstance(events[-2], ChoiceFinished)
     assert isinstance(events[-1], Finished)
@@ -122,7 +123,7 @@ async def test_long_prompts_are_computed_once(make: Make):
     gate = asyncio.Event()
     provider, engine = make("a b</think>c<|user|>", context_length=10_000, gate=gate)
     long = Message(role="user", parts=(TextPart("why " * 1000),))
-    events = provider.answer(ask(messages=(long,), num_choices=3))
+    events = one_by_one(provider.answer(ask(messages=(long,), num_choices=3)))
     async for event in events:
         if isinstance(event, ReasoningDelta):
             break
@@ -150,7 +151,7 @@ async def test_times(make: Make):
     provider, _ = make("a</think>b<|user|>")
     clock = provider._clock
     assert isinstance(clock, FakeClock)
-    async for event in provider.answer(ask()):
+    async for event in one_by_one(provider.answer(ask())):
         clock.advance(1.0)
         if isinstance(event, Finished):
             timing = event.timing
@@ -296,7 +297,7 @@ async def test_several_choices(make: Make):
 async def test_closing_aborts(make: Make, num_choices: int):
     """Closing the iterator aborts every choice in the engine."""
     provider, engine = make("a b c d e f</think>g<|user|>")
-    events = provider.answer(ask(num_choices=num_choices))
+    events = one_by_one(provider.answer(ask(num_choices=num_choices)))
     async for event in events:
         if isinstance(event, ReasoningDelta):
             break

@@ -23,7 +23,7 @@ from glimt.api.http import (
 from glimt.api.services import Services
 from glimt.api.stream import EventStream, until_gone
 from glimt.core.errors import ClientGone, GlimtError, InternalError, InvalidRequest
-from glimt.core.events import Answer, Event, Started, collect
+from glimt.core.events import Answer, Batch, Started, collect
 from glimt.gateway.closing import closing
 from glimt.wire.codec import Call, Codec, ErrorBody, StreamEncoder, client_warnings
 from glimt.wire.sampling import check_deadline
@@ -36,7 +36,7 @@ INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 class AnswerEndpoint:
     """An ASGI application that answers in one wire format.
 
-    A format that needs more than its codec overrides `prepare`, `respond`, `document` and
+    A format that needs more than its codec overrides `read`, `prepare`, `respond`, `document` and
     `encoded`.
     """
 
@@ -62,9 +62,13 @@ class AnswerEndpoint:
 
     def _decode(self, scope: Scope, body: bytes) -> Call:
         try:
-            return self._codec.decode(body)
+            return self.read(body)
         except InvalidRequest as error:
             raise explain_media_type(scope, error) from None
+
+    def read(self, body: bytes) -> Call:
+        """A body as a call. Raises InvalidRequest with the client's name of the field at fault."""
+        return self._codec.decode(body)
 
     async def prepare(self, call: Call, scope: Scope) -> Call:
         """The call, with what HTTP says beside the body: whose it is, and until when."""
@@ -100,8 +104,8 @@ class AnswerEndpoint:
         return self._codec.unary(call, answer)
 
     def encoded(
-        self, call: Call, events: AsyncIterator[Event]
-    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        self, call: Call, events: AsyncIterator[Batch]
+    ) -> tuple[AsyncIterator[Batch], StreamEncoder]:
         """A stream's events, and what encodes them."""
         return events, self._codec.stream(call)
 

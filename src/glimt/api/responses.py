@@ -25,7 +25,7 @@ from glimt.core.errors import (
     Unavailable,
     UnsupportedParameter,
 )
-from glimt.core.events import Answer, Event, Finished
+from glimt.core.events import Answer, Batch, Finished
 from glimt.core.ids import new_id
 from glimt.data.responses import KeptItem, KeptResponse, ResponseStore, storable
 from glimt.gateway.closing import closing
@@ -76,8 +76,8 @@ class ResponsesAnswer(AnswerEndpoint):
         return json_object(resource)
 
     def encoded(
-        self, call: Call, events: AsyncIterator[Event]
-    ) -> tuple[AsyncIterator[Event], StreamEncoder]:
+        self, call: Call, events: AsyncIterator[Batch]
+    ) -> tuple[AsyncIterator[Batch], StreamEncoder]:
         """Also with the wait for the answer to be kept, before its last event."""
         assert isinstance(call, ResponseCall)
         encoder = self._codec.stream(call)
@@ -106,14 +106,17 @@ class ResponsesAnswer(AnswerEndpoint):
         return self._codec.with_history(call, history, referenced)
 
     async def _keeping(
-        self, call: ResponseCall, events: AsyncIterator[Event], encoder: ResponseEncoder
-    ) -> AsyncIterator[Event]:
+        self, call: ResponseCall, events: AsyncIterator[Batch], encoder: ResponseEncoder
+    ) -> AsyncIterator[Batch]:
         async with closing(events):
-            async for event in events:
-                if isinstance(event, Finished):
-                    # Whatever came before is encoded: a stream takes events one by one.
-                    await self._keep(call, encoder.final(event))
-                yield event
+            async for batch in events:
+                if batch and isinstance(end := batch[-1], Finished):
+                    # What is asked for again has been encoded: then the whole answer is known.
+                    yield batch[:-1]
+                    await self._keep(call, encoder.final(end))
+                    yield [end]
+                else:
+                    yield batch
 
     async def _keep(self, call: ResponseCall, resource: Resource) -> None:
         if self._store is None or not resource.store:
@@ -129,7 +132,7 @@ class ResponsesAnswer(AnswerEndpoint):
 
     async def _kept(self, call: ResponseCall, resource: Resource) -> KeptResponse:
         assert self._store is not None
-        given = cast("list[dict[str, Any]]", msgspec.json.decode(call.raw_input))
+        given = call.written_items()
         tenant = call.request.tenant
         if call.references:
             named = await self._store.items(tenant, call.references)
@@ -161,7 +164,8 @@ def _keeps(call: ResponseCall, store: ResponseStore | None) -> tuple[bool, str |
     options = call.request.routing.options
     if call.store is False:
         return False, None
-    if options.get("zdr") or options.get("data_collection") == "deny":
+    forbidden = options.get("zdr") or options.get("zeroDataRetention")
+    if forbidden or options.get("data_collection") == "deny":
         kept_anyway = "store was not honoured: provider forbids to keep data"
         return False, kept_anyway if call.store else None
     if store is None:

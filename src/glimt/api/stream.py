@@ -14,7 +14,7 @@ from starlette.types import Receive, Send
 
 from glimt.api.http import Headers
 from glimt.core.errors import ClientGone, GlimtError, InternalError
-from glimt.core.events import Event, Started
+from glimt.core.events import Batch, Started
 from glimt.gateway.closing import closing
 from glimt.wire import sse
 from glimt.wire.codec import StreamEncoder
@@ -61,7 +61,7 @@ class EventStream:
 
     def __init__(
         self,
-        events: AsyncIterator[Event],
+        events: AsyncIterator[Batch],
         encoder: StreamEncoder,
         *,
         keepalive_s: float,
@@ -106,16 +106,18 @@ class EventStream:
 
     async def _produce(self, send: Send) -> None:
         encode = self._encoder.encode
-        num_written = 0
+        num_events = 0
         async with closing(self._events):
             try:
-                async for event in self._events:
-                    data = encode(event)
+                async for batch in self._events:
+                    # One write for what came at once: it costs as much for one event as for all.
+                    data = b"".join([encode(event) for event in batch])
                     if data:
-                        await self._write(send, data, event)
-                        num_written += 1
-                        if num_written % YIELD_EVERY == 0:
-                            await asyncio.sleep(0)
+                        await self._write(send, data, batch)
+                    num_events += len(batch)
+                    if num_events >= YIELD_EVERY:
+                        num_events = 0
+                        await asyncio.sleep(0)
                 data = self._encoder.end()
             except GlimtError as error:
                 if not self._opened:
@@ -127,15 +129,15 @@ class EventStream:
                 # The request's boundary: half of a response is out, and must not just stop.
                 structlog.get_logger().exception("stream.broken")
                 data = self._encoder.fail(InternalError("The server failed; this is a bug."))
-        await self._write(send, data, None, last=True)
+        await self._write(send, data, last=True)
 
     async def _write(
-        self, send: Send, data: bytes, event: Event | None, *, last: bool = False
+        self, send: Send, data: bytes, batch: Batch = (), *, last: bool = False
     ) -> None:
         async with self._lock:
             if not self._opened:
                 self._opened = True
-                started = event if isinstance(event, Started) else None
+                started = next((event for event in batch if isinstance(event, Started)), None)
                 headers = [*STREAM_HEADERS, *self._headers(started)]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": data, "more_body": not last})
@@ -146,7 +148,7 @@ class EventStream:
         if self._lock.locked():
             self._last_sent_s = _now_s()
         else:
-            await self._write(send, sse.KEEPALIVE, None)
+            await self._write(send, sse.KEEPALIVE)
 
 
 def _now_s() -> float:

@@ -1,6 +1,6 @@
 """An answer, as it happens.
 
-A provider answers with a stream of these, in this order:
+A provider answers with a stream of batches of these, in this order:
 
     Started
       for each choice, interleaved:  ReasoningDelta* TextDelta* (ToolCallStarted ToolCallDelta*
@@ -10,10 +10,12 @@ A provider answers with a stream of these, in this order:
 
 A failure is raised as `core.errors.GlimtError`, before or after any event; it is never an event.
 `KeepAlive` may appear anywhere and means: alive, nothing to say yet.
+A batch (`Batch`) is what was there at once: handing it on costs the same for one event and a
+hundred, and nobody waits to fill one. `Started` is the first of its batch, `Finished` the last.
 `collect` folds a stream into an `Answer`; a codec's unary form encodes that.
 """
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -25,7 +27,7 @@ from glimt.core.usage import Timing, Usage
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
 
-class TopLogprob(msgspec.Struct, frozen=True):
+class TopLogprob(msgspec.Struct, frozen=True, gc=False):
     """One alternative at one position. `token` may be half a letter; `token_bytes` is exact."""
 
     token: str
@@ -33,7 +35,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
     token_bytes: bytes
 
 
-class TokenLogprob(msgspec.Struct, frozen=True):
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
     """The drawn token, its natural-log probability before temperature and filters, its rivals."""
 
     token: str
@@ -68,7 +70,7 @@ class KeepAlive(msgspec.Struct, frozen=True, tag="keep_alive"):
     """Nothing new, still working."""
 
 
-class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False, tag="text_delta", kw_only=True):
     """More of the answer's text. `text` may be empty when only `logprobs` are new."""
 
     choice: int = 0
@@ -76,7 +78,7 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only=True):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag="reasoning_delta", kw_only=True):
     """More of the thought."""
 
     choice: int = 0
@@ -85,7 +87,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_only=True):
+class ToolCallStarted(msgspec.Struct, frozen=True, gc=False, tag="tool_call_started", kw_only=True):
     """A call begins; its name is whole and declared. `index` counts the calls of one choice."""
 
     choice: int = 0
@@ -94,7 +96,7 @@ class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_o
     name: str
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=True):
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, tag="tool_call_delta", kw_only=True):
     """More of the arguments' JSON text; the deltas of one call concatenate to one JSON object."""
 
     choice: int = 0
@@ -103,7 +105,9 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallFinished(msgspec.Struct, frozen=True, tag="tool_call_finished", kw_only=True):
+class ToolCallFinished(
+    msgspec.Struct, frozen=True, gc=False, tag="tool_call_finished", kw_only=True
+):
     """The arguments are whole. A truncated call never gets this event."""
 
     choice: int = 0
@@ -141,6 +145,10 @@ Event: TypeAlias = (
     | ChoiceFinished
     | Finished
 )
+
+
+Batch: TypeAlias = Sequence[Event]
+"""Events that were there at once, in order; whoever gets one leaves it as it is."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +260,7 @@ class _ChoiceBuilder:
         )
 
 
-async def collect(events: AsyncIterable[Event]) -> Answer:
+async def collect(batches: AsyncIterable[Batch]) -> Answer:
     """Fold a stream into an answer.
 
     Raises:
@@ -262,16 +270,19 @@ async def collect(events: AsyncIterable[Event]) -> Answer:
     started: Started | None = None
     finished: Finished | None = None
     builders: dict[int, _ChoiceBuilder] = {}
-    async for event in events:
-        match event:
-            case Started():
-                started = event
-            case Finished():
-                finished = event
-            case KeepAlive():
-                pass
-            case _:
-                builders.setdefault(event.choice, _ChoiceBuilder(event.choice)).add(event)
+    async for batch in batches:
+        for event in batch:
+            match event:
+                case Started():
+                    started = event
+                case Finished():
+                    finished = event
+                case KeepAlive():
+                    pass
+                case _:
+                    if event.choice not in builders:
+                        builders[event.choice] = _ChoiceBuilder(event.choice)
+                    builders[event.choice].add(event)
     if started is None or finished is None:
         raise ValueError("an event stream must begin with Started and end with Finished")
     if finished.route:

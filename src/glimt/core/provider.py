@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from glimt.core.events import Event
+from glimt.core.events import Batch
 from glimt.core.request import Request
 
 
@@ -28,8 +28,9 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 class Provider(Protocol):
     """Something that answers requests.
 
-    `answer` yields the events of `core.events` and raises `core.errors.GlimtError`; closing the
-    iterator (or cancelling the task that reads it) stops the work behind it.
+    `answer` yields batches of the events of `core.events` and raises `core.errors.GlimtError`,
+    after whatever came before it; closing the iterator (or cancelling the task that reads it) stops
+    the work behind it.
     """
 
     @property
@@ -41,7 +42,7 @@ class Provider(Protocol):
         """What can be asked for, at the moment."""
         ...
 
-    def answer(self, request: Request) -> AsyncIterator[Event]:
+    def answer(self, request: Request) -> AsyncIterator[Batch]:
         """Answer one request."""
         ...
 

@@ -12,14 +12,14 @@ import structlog
 
 from glimt.core.clock import Clock, SystemClock
 from glimt.core.errors import ModelNotFound
-from glimt.core.events import Event, Finished, KeepAlive, Started
-from glimt.core.provider import ModelInfo
+from glimt.core.events import Batch, Event, Finished, KeepAlive, Started
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
+from glimt.gateway.places import Offer, local_offer, local_offers
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -46,39 +46,32 @@ class Gateway:
         self._roads = roads
         self._logger: Any = structlog.get_logger()
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What can be asked for. Raises Unavailable before that is known."""
-        models = self._registry.models()
-        if self._roads is not None:
-            here = {model.id for model in models}
-            models += tuple(model for model in self._roads.models if model.id not in here)
-        if not models:
+    def offers(self) -> tuple[Offer, ...]:
+        """What can be asked for, and where. Raises Unavailable before that is known."""
+        if self._roads is None:
+            offers = local_offers(self._registry)
+        else:
+            offers = self._roads.places.offers(self._registry)
+        if not offers:
             require_ready(self._readiness.report())
-        return models
+        return offers
 
-    def model(self, name: str) -> ModelInfo:
-        """The model that answers to a name, or would stand in for it.
+    def offer(self, name: str) -> Offer:
+        """The model that answers to a name, or would stand in for it, and where it runs.
 
         Raises:
             ModelNotFound: None does.
             Unavailable: It is not known yet.
         """
-        models = self.models()
+        self.offers()
         if self._roads is None:
-            return self._registry.find(name).info
-        road = self._roads.find(Request(model=name), self._registry)
-        return next(model for model in models if model.id == road.model)
-
-    def provider_of(self, name: str) -> str:
-        """The name of the provider that answers to a model's name. Raises ModelNotFound."""
-        if self._roads is None:
-            return self._registry.find(name).provider.name
-        return self._roads.find(Request(model=name), self._registry).steps[0].provider.name
+            return local_offer(self._registry, name)
+        return self._roads.places.offer(name, self._registry)
 
     async def answer(
         self, request: Request, *, since_s: float | None = None
-    ) -> AsyncIterator[Event]:
-        """Answer one request.
+    ) -> AsyncIterator[Batch]:
+        """Answer one request: the batches of events as they come.
 
         Closing the iterator, or cancelling who reads it, ends the work behind it. The request's
         deadline counts from `since_s` on the clock; `None` is now.
@@ -95,11 +88,11 @@ class Gateway:
             attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
         events = self._meter.watch(attempt, road.model)
         async with closing(events):
-            async for event in events:
-                if isinstance(event, Started):
-                    yield self._marked(event, request.model, road)
+            async for batch in events:
+                if batch and isinstance(started := batch[0], Started):
+                    yield [self._marked(started, request.model, road), *batch[1:]]
                 else:
-                    yield event
+                    yield batch
 
     async def count_tokens(self, request: Request) -> int:
         """How many tokens the prompt has at the place that would answer.
@@ -114,7 +107,7 @@ class Gateway:
 
     async def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """Answer several requests of one call at once; their choices are numbered through.
 
         The usage is the sum. Raises what the first of them to fail raises; the others are ended.
@@ -122,8 +115,8 @@ class Gateway:
         answers = [self.answer(request, since_s=since_s) for request in requests]
         events = answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
         async with closing(events):
-            async for event in events:
-                yield event
+            async for batch in events:
+                yield batch
 
     def _admit(self) -> None:
         report = self._readiness.report()
@@ -151,7 +144,7 @@ class Gateway:
             require_ready(self._readiness.report())
             raise
 
-    def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Event]:
+    def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
             return self._roads.attempts.answer(request, road.steps, start_s=start_s)
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
@@ -170,8 +163,8 @@ class Gateway:
 
 
 async def _numbered_through(
-    streams: Sequence[AsyncIterator[Event]], requests: Sequence[Request]
-) -> AsyncIterator[Event]:
+    streams: Sequence[AsyncIterator[Batch]], requests: Sequence[Request]
+) -> AsyncIterator[Batch]:
     """Several answers as one; `Started` comes from whichever is first.
 
     What the others warned about when they started is said at the end: a response has one beginning.
@@ -182,27 +175,27 @@ async def _numbered_through(
     started: Started | None = None
     events = merged(streams)
     async with closing(events):
-        async for position, event in events:
-            match event:
-                case Started():
-                    if started is None:
-                        started = event
-                        yield event
-                    else:
-                        warnings += [w for w in event.warnings if w not in started.warnings]
-                case Finished():
-                    bills.append(event)
-                    warnings += event.warnings
-                case KeepAlive():
-                    yield event
-                case _:
-                    choice = offsets[position] + event.choice
-                    yield msgspec.structs.replace(event, choice=choice)
-    yield Finished(
-        usage=_sum_usage(bills),
-        timing=_longest(bills),
-        warnings=tuple(dict.fromkeys(warnings)),
-    )
+        async for position, batch in events:
+            passed: list[Event] = []
+            for event in batch:
+                match event:
+                    case Started():
+                        if started is None:
+                            started = event
+                            passed.append(event)
+                        else:
+                            warnings += [w for w in event.warnings if w not in started.warnings]
+                    case Finished():
+                        bills.append(event)
+                        warnings += event.warnings
+                    case KeepAlive():
+                        passed.append(event)
+                    case _:
+                        choice = offsets[position] + event.choice
+                        passed.append(msgspec.structs.replace(event, choice=choice))
+            yield passed
+    warned = tuple(dict.fromkeys(warnings))
+    yield [Finished(usage=_sum_usage(bills), timing=_longest(bills), warnings=warned)]
 
 
 def _sum_usage(bills: Sequence[Finished]) -> Usage:

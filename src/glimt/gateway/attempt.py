@@ -17,6 +17,7 @@ from glimt.catalog.types import Deployment
 from glimt.core.clock import Clock
 from glimt.core.errors import DeadlineExceeded, GlimtError, RateLimited, RequestError
 from glimt.core.events import (
+    Batch,
     Event,
     Finished,
     KeepAlive,
@@ -31,7 +32,7 @@ from glimt.core.request import Request
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
-from glimt.gateway.resume import Resumable
+from glimt.gateway.resume import Resumable, SaidOtherwise
 from glimt.gateway.stats import Fault, Outcome, Stats
 
 _OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
@@ -81,7 +82,7 @@ class Attempts:
 
     async def answer(
         self, request: Request, steps: Sequence[Step], *, start_s: float
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """The answer of the first step that gives one; `Started.route` tells who was tried.
 
         What breaks off in the middle is gone on with by a later step that can (`gateway.resume`);
@@ -101,9 +102,9 @@ class Attempts:
             try:
                 events = self._passed(said, step, left, start_s)
                 async with closing(events):
-                    async for event in events:
-                        said.note(event)
-                        yield _routed(event, (*tried, step.deployment.id), resumed=resumed)
+                    async for batch in events:
+                        said.note(batch)
+                        yield _routed(batch, (*tried, step.deployment.id), resumed=resumed)
             except GlimtError as error:
                 tried = (*tried, f"{step.deployment.id} {error.code}")
                 # Why an answer broke off is not told by whoever was only to go on with it.
@@ -127,33 +128,51 @@ class Attempts:
                     break
             else:
                 return
-        for event in said.finish(tried):
-            yield event
+        yield said.finish(tried)
 
     async def _passed(
         self, said: Resumable, step: Step, left: Sequence[Step], start_s: float
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """One step's events from its first output on; `left` are those that may follow it."""
         # What cannot be taken back need not be held back.
         passing = said.begun or (not left and step.local)
         held: list[Event] = []
-        attempt = self._attempt(said.request(), step, start_s)
-        events = said.events(attempt, holds=bool(_followers(left, step)))
+        events = self._joined(said, step, start_s, holds=bool(_followers(left, step)))
         async with closing(events):
-            async for event in events:
-                if passing or isinstance(event, KeepAlive):
-                    yield event
+            async for batch in events:
+                if passing:
+                    yield batch
                     continue
-                held.append(event)
-                if type(event) in _OUTPUT:
+                alive = [event for event in batch if isinstance(event, KeepAlive)]
+                if alive:
+                    yield alive
+                held += [event for event in batch if not isinstance(event, KeepAlive)]
+                if any(type(event) in _OUTPUT for event in batch):
                     passing = True
-                    for waiting in held:
-                        yield waiting
-        if not passing:
-            for waiting in held:
-                yield waiting
+                    yield held
+        if not passing and held:
+            yield held
 
-    async def _attempt(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Event]:
+    async def _joined(
+        self, said: Resumable, step: Step, start_s: float, *, holds: bool
+    ) -> AsyncIterator[Batch]:
+        """One step's events, joined to what was said before it.
+
+        A place that would say another word than the last one is asked again, behind that word.
+        """
+        for exact in (False, True):
+            said.exact = exact
+            request = said.request(thinks_on=step.thinks_on)
+            events = said.events(self._attempt(request, step, start_s), holds=holds)
+            try:
+                async with closing(events):
+                    async for batch in events:
+                        yield batch
+            except SaidOtherwise:
+                continue
+            return
+
+    async def _attempt(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Batch]:
         """One step, recorded when it ends."""
         seen = _Seen(request, self._clock, step.deployment.id)
         if not step.local:
@@ -161,9 +180,9 @@ class Attempts:
         try:
             events = self._events(request, step, seen, start_s)
             async with closing(events):
-                async for event in events:
-                    seen.see(event)
-                    yield event
+                async for batch in events:
+                    seen.see(batch)
+                    yield batch
             if not step.local:
                 self._circuits.succeeded(step.deployment)
         except GlimtError as error:
@@ -178,7 +197,7 @@ class Attempts:
 
     async def _events(
         self, request: Request, step: Step, seen: "_Seen", start_s: float
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[Batch]:
         """A provider's events; elsewhere, the first output has a deadline of its own."""
         asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
         events = step.provider.answer(asked)
@@ -191,17 +210,17 @@ class Attempts:
             while not step.local and seen.first_s is None:
                 try:
                     async with asyncio.timeout_at(end_s):
-                        event = await anext(events, None)
+                        batch = await anext(events, None)
                 except TimeoutError:
                     raise DeadlineExceeded(
                         f"{step.deployment.provider} said nothing within {limit_s:g} s.",
                         code="first_token_timeout",
                     ) from None
-                if event is None:
+                if batch is None:
                     return
-                yield event
-            async for event in events:
-                yield event
+                yield batch
+            async for batch in events:
+                yield batch
 
 
 def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
@@ -217,17 +236,17 @@ def _able(said: Resumable, steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if step.thinks_on or not said.thinking]
 
 
-def _routed(event: Event, route: tuple[str, ...], *, resumed: bool) -> Event:
+def _routed(batch: Batch, route: tuple[str, ...], *, resumed: bool) -> Batch:
     """Say who was tried: at the beginning, and at the end where that was wrong by then."""
-    match event:
-        case Started():
-            return msgspec.structs.replace(event, route=route)
-        case Finished() if resumed:
-            warning = f"the answer broke off and was gone on with elsewhere: {', '.join(route)}"
-            warnings = (warning, *event.warnings)
-            return msgspec.structs.replace(event, route=route, warnings=warnings)
-        case _:
-            return event
+    if not batch:
+        return batch
+    if isinstance(started := batch[0], Started):
+        batch = [msgspec.structs.replace(started, route=route), *batch[1:]]
+    if resumed and isinstance(end := batch[-1], Finished):
+        warning = f"the answer broke off and was gone on with elsewhere: {', '.join(route)}"
+        warnings = (warning, *end.warnings)
+        batch = [*batch[:-1], msgspec.structs.replace(end, route=route, warnings=warnings)]
+    return batch
 
 
 class _Seen:
@@ -246,18 +265,19 @@ class _Seen:
         self._fault: Fault = "gone"
         self._why = ""
 
-    def see(self, event: Event) -> None:
+    def see(self, batch: Batch) -> None:
         """Count it."""
-        if type(event) in _OUTPUT:
-            self._num_deltas += 1
-            if self.first_s is None:
-                self.first_s = self._clock.monotonic() - self._began_s
-            if isinstance(event, ToolCallStarted):
-                self._num_calls += 1
-                self._num_bad_calls += event.name not in self._names
-        elif isinstance(event, Finished):
-            self._fault = "none"
-            self._num_tokens = event.usage.completion_tokens or None
+        for event in batch:
+            if type(event) in _OUTPUT:
+                self._num_deltas += 1
+                if isinstance(event, ToolCallStarted):
+                    self._num_calls += 1
+                    self._num_bad_calls += event.name not in self._names
+            elif isinstance(event, Finished):
+                self._fault = "none"
+                self._num_tokens = event.usage.completion_tokens or None
+        if self.first_s is None and self._num_deltas:
+            self.first_s = self._clock.monotonic() - self._began_s
 
     def failed(self, error: GlimtError) -> None:
         """It ended in an error."""

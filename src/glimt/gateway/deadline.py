@@ -1,7 +1,7 @@
 """An answer that has to be there in time: when the time is over, the work behind it ends.
 
 One timer for the whole answer, since one for each token would cost five times as much: it
-interrupts whoever waits for the next event, and closes the work when nobody does, since a client
+interrupts whoever waits for the next batch, and closes the work when nobody does, since a client
 that does not read must not hold it for longer either.
 """
 
@@ -11,21 +11,21 @@ from typing import Any, Final
 
 from glimt.core.clock import Clock
 from glimt.core.errors import DeadlineExceeded
-from glimt.core.events import Event, Finished
+from glimt.core.events import Batch, Finished
 from glimt.gateway.closing import closing
 
 MAX_TIMER_S: Final = 86_400.0
 """Event loops take no timers of years; nothing that runs for a day is ended to the second."""
 
 
-class Deadline(AsyncIterator[Event]):
-    """The same events, until `limit_s` after `start_s`; then DeadlineExceeded. Close it.
+class Deadline(AsyncIterator[Batch]):
+    """The same batches of events, until `limit_s` after `start_s`; then DeadlineExceeded. Close it.
 
     An answer that is finished is not late any more, however slowly it is read.
     """
 
     def __init__(
-        self, events: AsyncIterator[Event], limit_s: float, *, start_s: float, clock: Clock
+        self, events: AsyncIterator[Batch], limit_s: float, *, start_s: float, clock: Clock
     ) -> None:
         """`start_s` is a time on `clock`. Needs a running event loop."""
         self._events = events
@@ -38,17 +38,17 @@ class Deadline(AsyncIterator[Event]):
         self._over = False
         self._timer = self._set_timer()
 
-    async def __anext__(self) -> Event:
+    async def __anext__(self) -> Batch:
         # The clock is asked too: a provider that never waits leaves no timer a chance.
         if self._over or (not self._finished and self._clock.monotonic() >= self._end_s):
             raise self._error()
-        event = await self._next()
-        if event is None:
+        batch = await self._next()
+        if batch is None:
             raise StopAsyncIteration
-        if isinstance(event, Finished):
+        if batch and isinstance(batch[-1], Finished):
             self._finished = True
             self._timer.cancel()
-        return event
+        return batch
 
     async def aclose(self) -> None:
         """End the work."""
@@ -58,15 +58,15 @@ class Deadline(AsyncIterator[Event]):
         else:
             await self._close()
 
-    async def _next(self) -> Event | None:
-        """The next event, unless the timer interrupts it."""
+    async def _next(self) -> Batch | None:
+        """The next batch, unless the timer interrupts it."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("an answer is read by a task")
         num_cancels = task.cancelling()
         self._reader = task
         try:
-            event = await anext(self._events, None)
+            batch = await anext(self._events, None)
         except asyncio.CancelledError:
             # Whoever else wants this task to end goes first.
             if self._over and task.cancelling() <= num_cancels + 1:
@@ -78,7 +78,7 @@ class Deadline(AsyncIterator[Event]):
                 task.uncancel()
         if self._over:
             raise self._error()
-        return event
+        return batch
 
     def _ring(self) -> None:
         left_s = self._end_s - self._clock.monotonic()

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError
 from glimt.core.events import (
-    Event,
+    Batch,
     Finished,
     ReasoningDelta,
     TextDelta,
@@ -31,7 +31,7 @@ _TOKEN_S: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 5.0),
 )
 _ANSWER_S: Final = (*(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600),)
-_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallDelta})
+_OUTPUT: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
 """A call's start is none: its first arguments come with it, and no time passes between them."""
 
 
@@ -93,7 +93,7 @@ class Meter:
         self._http_requests.labels(route, method, str(status)).inc()
         self._http_s.labels(route).observe(duration_s)
 
-    async def watch(self, events: AsyncIterator[Event], model: str) -> AsyncIterator[Event]:
+    async def watch(self, events: AsyncIterator[Batch], model: str) -> AsyncIterator[Batch]:
         """Pass on an answer's events and count them."""
         next_token_s = self._next_token_s.labels(model)
         start_s = self._clock.monotonic()
@@ -102,19 +102,18 @@ class Meter:
         self._open.inc()
         try:
             async with closing(events):
-                async for event in events:
-                    if type(event) in _OUTPUT:
-                        now_s = self._clock.monotonic()
-                        choice: int = event.choice  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]
+                async for batch in events:
+                    now_s = self._clock.monotonic()
+                    for choice in {event.choice for event in batch if isinstance(event, _OUTPUT)}:
                         if choice in last_s:
                             next_token_s.observe(now_s - last_s[choice])
                         elif not last_s:
                             self._first_token_s.labels(model).observe(now_s - start_s)
                         last_s[choice] = now_s
-                    elif isinstance(event, Finished):
+                    if batch and isinstance(end := batch[-1], Finished):
                         outcome = "finished"
-                        self._finished(model, event, self._clock.monotonic() - start_s)
-                    yield event
+                        self._finished(model, end, now_s - start_s)
+                    yield batch
         except GlimtError as error:
             outcome = error.code
             raise

@@ -4,20 +4,20 @@ Joins what the catalog knows, what the engine here offers, what was measured and
 choosing is `gateway.plan`, trying is `gateway.attempt`.
 """
 
-import datetime as dt
 from collections.abc import Mapping
 
 import msgspec
 
 from glimt.catalog.available import Available
-from glimt.catalog.types import Deployment, Model
+from glimt.catalog.types import Deployment
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, ModelNotFound, RateLimited, UnsupportedParameter
-from glimt.core.provider import ModelInfo, Provider
+from glimt.core.provider import Provider
 from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
+from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
 from glimt.gateway.registry import Deployment as Registered, Registry
@@ -39,6 +39,10 @@ class Roads:
     Args:
         available: What can be called.
         providers: Whoever speaks to each of them, by slug.
+
+    Attributes:
+        places: What is on offer.
+        attempts: Tries a plan's steps.
     """
 
     def __init__(
@@ -59,14 +63,8 @@ class Roads:
         self._policy = policy or Policy()
         self._stats = stats
         self._circuits = Circuits(clock)
+        self.places = Places(self._available, stats, self._circuits.marked)
         self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
-
-    @property
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What is served elsewhere."""
-        catalog = self._available.catalog
-        slugs = dict.fromkeys(d.model for d in self._available.deployments)
-        return tuple(_info(catalog.models[slug]) for slug in slugs)
 
     def find(self, request: Request, registry: Registry) -> Road:
         """Plan.
@@ -86,7 +84,7 @@ class Roads:
                 raise UnsupportedParameter(
                     f"{field}: nobody who serves {request.model!r} can answer this", param=field
                 )
-            known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.models)))
+            known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.places.models)))
             raise ModelNotFound(
                 f"There is no model {request.model!r} here. There is: {known}.", param="model"
             )
@@ -153,21 +151,4 @@ def only_road(found: Registered, warnings: tuple[str, ...]) -> Road:
         model=found.model,
         stands_in=found.stands_in,
         warnings=warnings,
-    )
-
-
-def _info(model: Model) -> ModelInfo:
-    created = 0
-    if model.created:
-        day = dt.datetime.fromisoformat(model.created).replace(tzinfo=dt.UTC)
-        created = int(day.timestamp())
-    return ModelInfo(
-        id=model.slug,
-        owned_by=model.slug.partition("/")[0],
-        created=created,
-        context_length=model.context,
-        max_output_tokens=model.max_output,
-        description=model.description,
-        input_modalities=model.input_modalities,
-        aliases=model.aliases,
     )

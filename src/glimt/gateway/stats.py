@@ -10,7 +10,9 @@ import msgspec
 
 RECENT_S: Final = 30.0
 FIVE_MINUTES_S: Final = 300.0
+QUARTER_S: Final = 900.0
 HALF_HOUR_S: Final = 1800.0
+HOUR_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 
 Fault: TypeAlias = Literal["none", "client", "rate_limited", "provider", "gone"]
@@ -54,6 +56,7 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
     p50: float
     p75: float
     p90: float
+    p95: float
     p99: float
 
     def at(self, name: str) -> float:

@@ -22,7 +22,7 @@ from glimt.core.errors import (
     InvalidRequest,
     Unavailable,
 )
-from glimt.core.events import Event, Started, TextDelta
+from glimt.core.events import Batch, Started, TextDelta
 from glimt.core.ids import new_id
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request, ServiceClass
@@ -190,7 +190,7 @@ class LocalProvider:
             ),
         )
 
-    async def answer(self, request: Request) -> AsyncIterator[Event]:
+    async def answer(self, request: Request) -> AsyncIterator[Batch]:
         """Answer one request; `Started` comes when the engine took it up.
 
         Raises:
@@ -222,22 +222,18 @@ class LocalProvider:
                     meter.admitted(message)
                 if not started:
                     started = True
-                    yield self._started(plan, meter)
-                    for index in range(request.num_choices if plan.echo else 0):
-                        yield TextDelta(choice=index, text=plan.echo)
+                    yield self._opening(plan, meter, request)
                 if isinstance(message, Output):
                     meter.output(message)
-                    for event in readers[choice].read(message):
-                        yield event
+                    yield readers[choice].read(message)
                     if readers[choice].finished:
                         await streams.stop(choice)
         finally:
             await streams.close()
         if not all(reader.finished for reader in readers):
             raise InternalError("the engine ended an answer without saying so")
-        yield meter.finished(
-            readers, num_prompt=len(plan.prompt.ids), hidden=plan.rules.hide_thought
-        )
+        hidden = plan.rules.hide_thought
+        yield [meter.finished(readers, num_prompt=len(plan.prompt.ids), hidden=hidden)]
 
     async def count_tokens(self, request: Request) -> int:
         """Render and encode the prompt, and count; it may be longer than the context.
@@ -369,8 +365,8 @@ class LocalProvider:
             return "default"
         return request.service_class
 
-    def _started(self, plan: _Plan, meter: AnswerMeter) -> Started:
-        return Started(
+    def _opening(self, plan: _Plan, meter: AnswerMeter, request: Request) -> Batch:
+        started = Started(
             id=new_id("glimt-"),
             model=self._model.id,
             created=int(self._clock.now()),
@@ -380,3 +376,5 @@ class LocalProvider:
             service_class=plan.service_class,
             warnings=plan.warnings,
         )
+        echoes = range(request.num_choices if plan.echo else 0)
+        return [started, *(TextDelta(choice=index, text=plan.echo) for index in echoes)]

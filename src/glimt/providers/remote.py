@@ -18,6 +18,7 @@ from glimt.catalog.types import ProviderRow
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, UnsupportedParameter, UpstreamError
 from glimt.core.events import (
+    Batch,
     ChoiceFinished,
     Event,
     Finished,
@@ -33,7 +34,7 @@ from glimt.providers.proofs import marked
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
 from glimt.providers.wires import WIRES, AnswerDecoder
-from glimt.wire.sse import EventDecoder
+from glimt.wire.sse import EventDecoder, ServerSentEvent
 
 MAX_EVENT: Final = 4 * 2**20
 """Bytes of one event; a tool call's arguments may come in one."""
@@ -86,7 +87,7 @@ class RemoteProvider:
         """As the catalog has them; nobody is asked."""
         return self._models
 
-    async def answer(self, request: Request) -> AsyncIterator[Event]:
+    async def answer(self, request: Request) -> AsyncIterator[Batch]:
         """Ask. `request.model` is the place's own name of it.
 
         Raises:
@@ -101,12 +102,12 @@ class RemoteProvider:
             if response.status != 200:
                 raise await self._refused(response)
             async with contextlib.aclosing(self._events(response, request)) as events:
-                async for event in events:
-                    if isinstance(event, Started) and warnings:
-                        given = (*warnings, *event.warnings)
-                        yield msgspec.structs.replace(event, warnings=given)
+                async for batch in events:
+                    if warnings and batch and isinstance(started := batch[0], Started):
+                        given = (*warnings, *started.warnings)
+                        yield [msgspec.structs.replace(started, warnings=given), *batch[1:]]
                     else:
-                        yield marked(event, self.name)
+                        yield batch
 
     async def count_tokens(self, request: Request) -> int:
         """Ask how many there would be.
@@ -168,26 +169,20 @@ class RemoteProvider:
                 break
         return b"".join(pieces)
 
-    async def _events(
-        self, response: aiohttp.ClientResponse, request: Request
-    ) -> AsyncGenerator[Event]:
+    def _events(self, response: aiohttp.ClientResponse, request: Request) -> AsyncGenerator[Batch]:
         decoder = self._wire.decoder(provider=self.name, model=request.model)
+        check = _Grammar(self.name, request.num_choices, continues=request.continues)
         match response.content_type:
             case "text/event-stream":
-                events = self._streamed(response, decoder)
+                return self._streamed(response, decoder, check)
             case "application/json":
-                events = self._whole(response, decoder)
+                return self._whole(response, decoder, check)
             case other:
                 raise malformed(self.name, f"{other[:80]!r} in place of an answer")
-        check = _Grammar(self.name, request.num_choices, continues=request.continues)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                check.see(event)
-                yield event
 
     async def _whole(
-        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder
-    ) -> AsyncGenerator[Event]:
+        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
+    ) -> AsyncGenerator[Batch]:
         body = await self._read(response, MAX_ANSWER)
         if len(body) >= MAX_ANSWER:
             raise malformed(self.name, "an answer without end")
@@ -196,26 +191,30 @@ class RemoteProvider:
             events = decoder.whole(body)
         except UpstreamError as error:
             raise malformed(self.name, "what is no answer") from error
-        for event in events:
-            yield event
+        batch: list[Event] = []
+        self._add(events, check, batch)
+        yield batch
 
     async def _streamed(
-        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder
-    ) -> AsyncGenerator[Event]:
+        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
+    ) -> AsyncGenerator[Batch]:
         frames = EventDecoder()
         num_bytes = 0
         async for piece in self._http.pieces(response):
             num_bytes += len(piece)
-            for frame in frames.feed(piece):
-                if frame.event == "error" or '"error"' in frame.data:
-                    self._look_for_error(frame.data.encode(), certain=frame.event == "error")
-                over = False
-                for event in self._fed(decoder, frame.data):
-                    over |= isinstance(event, Finished)
-                    yield event
-                if over:
-                    await _drain(response)
-                    return
+            batch: list[Event] = []
+            try:
+                for frame in frames.feed(piece):
+                    if self._take(frame, decoder, check, batch):
+                        break
+            except GlimtError:
+                # What came before it came.
+                yield batch
+                raise
+            yield batch
+            if batch and isinstance(batch[-1], Finished):
+                await _drain(response)
+                return
             if frames.num_held > MAX_EVENT:
                 raise malformed(self.name, "a line without end")
             if num_bytes > MAX_ANSWER:
@@ -224,17 +223,34 @@ class RemoteProvider:
             events = decoder.end()
         except UpstreamError as error:
             raise self._cut() from error
+        batch = []
+        self._add(events, check, batch)
+        yield batch
+
+    def _take(
+        self,
+        frame: ServerSentEvent,
+        decoder: AnswerDecoder,
+        check: "_Grammar",
+        batch: list[Event],
+    ) -> bool:
+        """Add a server-sent event's own to the batch; whether that was the end."""
+        if frame.event == "error" or '"error"' in frame.data:
+            self._look_for_error(frame.data.encode(), certain=frame.event == "error")
+        try:
+            events = decoder.feed(frame.data)
+        except UpstreamError as error:
+            raise malformed(self.name, "what is no answer") from error
+        self._add(events, check, batch)
+        return bool(events) and isinstance(events[-1], Finished)
+
+    def _add(self, events: list[Event], check: "_Grammar", batch: list[Event]) -> None:
         for event in events:
-            yield event
+            check.see(event)
+            batch.append(marked(event, self.name))
 
     def _cut(self) -> UpstreamError:
         return UpstreamError(f"{self.name} broke off its answer.", code="upstream_cut")
-
-    def _fed(self, decoder: AnswerDecoder, data: str) -> list[Event]:
-        try:
-            return decoder.feed(data)
-        except UpstreamError as error:
-            raise malformed(self.name, "what is no answer") from error
 
     def _look_for_error(self, body: bytes, *, certain: bool = False) -> None:
         """An error in place of an answer, or in the middle of one. Raises it."""

@@ -12,6 +12,7 @@ import msgspec
 
 from glimt.core.errors import GlimtError, Unavailable
 from glimt.core.events import (
+    Batch,
     ChoiceFinished,
     Event,
     Finished,
@@ -119,8 +120,8 @@ class ScriptedProvider:
         """The models it was given."""
         return self._models
 
-    async def answer(self, request: Request) -> AsyncIterator[Event]:
-        """Play a script.
+    async def answer(self, request: Request) -> AsyncIterator[Batch]:
+        """Play a script, event by event.
 
         Raises:
             GlimtError: The script says so, or the provider was closed.
@@ -138,7 +139,7 @@ class ScriptedProvider:
                 elif isinstance(step, GlimtError):
                     raise step
                 else:
-                    yield step
+                    yield [step]
             ending = "finished"
         except GlimtError:
             ending = "failed"

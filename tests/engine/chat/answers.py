@@ -5,7 +5,7 @@ reads the same ids in several groupings, whose results must be one.
 """
 
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from glimt.engine.chat.reader import ChoiceReader, ReadingRules, joined
 from glimt.engine.chat.template import ChatTemplate
 from glimt.engine.chat.tokenizer import Tokenizer
 from glimt.engine.messages import EngineFinish, Output
+from tests.batches import alone
 
 NANO = Path(__file__).parents[3] / "src/glimt/models/nano"
 TOKENIZER = Tokenizer.load(NANO)
@@ -119,14 +120,9 @@ def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
 
 def whole(events: Iterable[Event]) -> Answered:
     """The same events as a client gets them that does not stream."""
-
-    async def all_of_it() -> AsyncIterator[Event]:
-        yield Started(id="", model="", created=0, provider="")
-        for event in events:
-            yield event
-        yield Finished(usage=Usage())
-
-    (choice,) = run(collect(all_of_it())).choices
+    opening = Started(id="", model="", created=0, provider="")
+    all_of_it = alone(opening, *events, Finished(usage=Usage()))
+    (choice,) = run(collect(all_of_it)).choices
     return Answered(
         thought=choice.reasoning,
         text=choice.text,

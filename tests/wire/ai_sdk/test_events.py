@@ -25,6 +25,7 @@ from glimt.wire.ai_sdk.codec import AiSdkCodec
 from glimt.wire.ai_sdk.generation import V2, V3, V4, Generation
 from glimt.wire.codec import Call
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 STARTED = Started(
     id="glimt-1",
@@ -141,19 +142,15 @@ def test_a_call_that_was_cut_off():
 @pytest.mark.anyio
 async def test_a_whole_answer():
     """The unary form has the same content, reason and bill."""
-
-    async def events():
-        for event in (
-            STARTED,
-            ReasoningDelta(text="hm"),
-            TextDelta(text="a"),
-            *CALL_EVENTS,
-            ChoiceFinished(reason="tool_calls"),
-            BILL,
-        ):
-            yield event
-
-    answer = json.loads(AiSdkCodec(V4, {}).unary(call(), await collect(events())))
+    events = alone(
+        STARTED,
+        ReasoningDelta(text="hm"),
+        TextDelta(text="a"),
+        *CALL_EVENTS,
+        ChoiceFinished(reason="tool_calls"),
+        BILL,
+    )
+    answer = json.loads(AiSdkCodec(V4, {}).unary(call(), await collect(events)))
     assert answer["content"] == [
         {"type": "reasoning", "text": "hm"},
         {"type": "text", "text": "a"},

@@ -35,6 +35,7 @@ from glimt.wire.chat_completions.reading import ChunkDecoder
 from glimt.wire.chat_completions.request import decode_request
 from glimt.wire.dialect import CEREBRAS, OPENAI, OPENROUTER, ZAI, ZAI_CODING, Dialect
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 HELLO = {"model": "glm-4.7-flash", "messages": [{"role": "user", "content": "hi"}]}
 ANSWER: list[Event] = [
@@ -63,12 +64,8 @@ def decode(dialect: Dialect, headers: dict[str, str] | None = None, **fields: ob
 
 
 async def whole(dialect: Dialect, **fields: object) -> dict:
-    async def events():
-        for event in ANSWER:
-            yield event
-
     codec = ChatCompletionsCodec(dialect)
-    return json.loads(codec.unary(decode(dialect, **fields), await collect(events())))
+    return json.loads(codec.unary(decode(dialect, **fields), await collect(alone(*ANSWER))))
 
 
 def chunks(dialect: Dialect, events: list[Event] = ANSWER, **fields: object) -> list[dict]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ from glimt.core.usage import Timing, Usage
 from glimt.wire.chat_completions.codec import ChatCompletionsCodec
 from glimt.wire.codec import MAX_WARNINGS, Call
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 CODEC = ChatCompletionsCodec()
 STARTED = Started(id="glimt-1", model="glimt/nano", created=17, provider="local")
@@ -77,11 +78,7 @@ def chunks(events: Sequence[Event], asked: Call | None = None) -> list[Any]:
 
 
 def whole(events: Sequence[Event], asked: Call | None = None) -> Any:
-    async def stream() -> AsyncIterator[Event]:
-        for event in events:
-            yield event
-
-    answer = asyncio.run(collect(stream()))
+    answer = asyncio.run(collect(alone(*events)))
     return json.loads(CODEC.unary(asked or call(), answer))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from glimt.core.usage import Timing, Usage
 from glimt.wire.codec import Call
 from glimt.wire.completions.codec import CompletionsCodec
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 CODEC = CompletionsCodec()
 STARTED = Started(id="glimt-1", model="m", created=17, provider="local")
@@ -36,11 +37,7 @@ def decode(**fields: Any) -> Call:
 
 
 def both(events: Sequence[Event], call: Call) -> tuple[Any, list[Any]]:
-    async def stream() -> AsyncIterator[Event]:
-        for event in events:
-            yield event
-
-    whole = json.loads(CODEC.unary(call, asyncio.run(collect(stream()))))
+    whole = json.loads(CODEC.unary(call, asyncio.run(collect(alone(*events)))))
     encoder = CODEC.stream(call)
     data = b"".join(map(encoder.encode, events)) + encoder.end()
     *chunks, done = [event.data for event in EventDecoder().feed(data)]

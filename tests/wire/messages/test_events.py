@@ -42,6 +42,7 @@ from glimt.core.usage import Usage
 from glimt.wire.codec import Call
 from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 STARTED = Started(
     id="glimt-1", model="glimt/nano", created=0, provider="local", prompt_tokens=5, cached_tokens=2
@@ -89,11 +90,7 @@ def streamed(events: list[Event], **fields: object) -> list[dict]:
 
 
 def whole(events: list[Event], **fields: object) -> dict:
-    async def stream():
-        for event in events:
-            yield event
-
-    body = codec().unary(call(**fields), asyncio.run(collect(stream())))
+    body = codec().unary(call(**fields), asyncio.run(collect(alone(*events))))
     SdkMessage.model_validate_json(body)
     return json.loads(body)
 

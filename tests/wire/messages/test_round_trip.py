@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -62,6 +61,7 @@ from glimt.wire.messages.codec import MessagesCodec
 from glimt.wire.messages.content import goes_on
 from glimt.wire.messages.reading import MessageDecoder
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 EVENTS = TypeAdapter(RawMessageStreamEvent)
 """The official SDK's own types."""
@@ -329,11 +329,7 @@ def test_whole_answers(events: list[Event]):
 
 
 def collected(events: list[Event]) -> Answer:
-    async def streamed() -> AsyncIterator[Event]:
-        for event in events:
-            yield event
-
-    return asyncio.run(collect(streamed()))
+    return asyncio.run(collect(alone(*events)))
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"content": [{"type": "text", "text": "a"}]}'])

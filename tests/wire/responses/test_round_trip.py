@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -67,6 +66,7 @@ from glimt.wire.responses.reading import EventReader
 from glimt.wire.responses.request import decode_request
 from glimt.wire.responses.resource import encode_answer
 from glimt.wire.sse import EventDecoder
+from tests.batches import alone
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 SOME_TEXT = TEXT.filter(bool)
@@ -341,11 +341,7 @@ def test_whole_answers(form: str, events: list[Event]):
 
 
 def collected(events: list[Event]) -> Answer:
-    async def streamed() -> AsyncIterator[Event]:
-        for event in events:
-            yield event
-
-    return asyncio.run(collect(streamed()))
+    return asyncio.run(collect(alone(*events)))
 
 
 @pytest.mark.parametrize(
