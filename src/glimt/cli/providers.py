@@ -130,7 +130,9 @@ async def _listed(house: _House, *, check: bool) -> str:
     lines = [_line(house, row, trials.get(row.slug)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width
+        ).rstrip()
         + "\n"
         for line in lines
     )
