@@ -90,7 +90,7 @@ def decode_request(
     thinking, template_arguments = read_thinking(fields, names=names, warnings=warnings)
     if dialect.keeps_thoughts and thinking.clear is None:
         thinking = msgspec.structs.replace(thinking, clear=False)
-    tools = read_tools(fields)
+    tools = read_tools(fields, warnings)
     parallel = fields.flag("parallel_tool_calls")
     messages = read_messages(fields, warnings)
     request_id, session = fields.text("request_id"), fields.text("session_id")
