@@ -95,7 +95,8 @@ class Roads:
             Step(
                 deployment=deployment,
                 provider=self._providers[deployment.provider],
-                continues=self._available.providers[deployment.provider].continues,
+                continues=(row := self._available.providers[deployment.provider]).continues,
+                thinks_on=row.continues_thoughts,
             )
             if deployment.provider != HERE.slug
             else Step(

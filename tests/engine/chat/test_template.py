@@ -678,5 +678,5 @@ def test_a_thought_that_is_over(template: ChatTemplate, tokenizer: Tokenizer):
 def test_what_is_not_gone_on_with(template: ChatTemplate, last: Message):
     """A question is no beginning of an answer, nor a thought where thinking is switched off."""
     off = Thinking(enabled=False)
-    with pytest.raises(InvalidRequest, match="continued"):
+    with pytest.raises(InvalidRequest, match="gone on with"):
         template.render(ask(say("user", "q"), last, thinking=off, continues=True))

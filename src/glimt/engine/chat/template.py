@@ -150,7 +150,10 @@ class ChatTemplate:
         thinks = prompt.thinking and not any(isinstance(part, TextPart) for part in message.parts)
         begun = thought if thinks else text
         if message.role != "assistant" or not (begun or (prompt.thinking and thought)):
-            raise InvalidRequest("only text of the assistant is continued", param="messages")
+            raise InvalidRequest(
+                "only the assistant's text is gone on with, or its thought while thinking is on",
+                param="messages",
+            )
         ids = list(prompt.ids)
         if prompt.thinking:
             ids += self._tokenizer.encode_untrusted(thought)

@@ -14,6 +14,7 @@ import msgspec
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
+from glimt.wire.chat_completions.continuing import read_continues
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
 from glimt.wire.chat_completions.routing import read_routing
@@ -42,7 +43,6 @@ _REFUSED: Final = {
     "moderation": "this server does not moderate",
     **FORMATS,
     "echo": "a chat has no prompt to repeat; use /v1/completions",
-    "continue_final_message": "an answer always begins anew",
     "prompt_logprobs": "only the answer's log-probabilities are available",
 }
 """Fields that change what the answer is; ignoring them would answer another question."""
@@ -97,6 +97,7 @@ def decode_request(
     request = Request(
         model=model,
         messages=messages,
+        continues=read_continues(fields, messages, names),
         tools=tools,
         tool_choice=read_tool_choice(fields, tools),
         parallel_tool_calls=True if parallel is None else parallel,
