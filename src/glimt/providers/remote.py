@@ -5,13 +5,11 @@ whole answer too. Client gone is connection cut, which ends the work there. Know
 of the place and its keys, which go into one header and nowhere else.
 """
 
-import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Final, cast
 
-import aiohttp
 import msgspec
 
 from glimt.catalog.types import ProviderRow
@@ -29,7 +27,7 @@ from glimt.core.events import (
 )
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
-from glimt.providers.http import Http
+from glimt.providers.http import Http, Response
 from glimt.providers.proofs import marked
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
@@ -41,7 +39,6 @@ MAX_EVENT: Final = 4 * 2**20
 MAX_ANSWER: Final = 64 * 2**20
 """Bytes of an answer: a model's longest is a hundredth of it, an endless one is cut here."""
 MAX_ERROR: Final = 64 * 2**10
-_DRAIN_S: Final = 0.05
 
 
 class _Count(msgspec.Struct):
@@ -152,24 +149,22 @@ class RemoteProvider:
                 headers["x-api-key"] = key
         return headers
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> GlimtError:
+    async def _refused(self, response: Response) -> GlimtError:
         document = document_of(await self._read(response, MAX_ERROR))
         wait_s = retry_after(response.headers, self._clock.now())
         said = complaint(response.status, document, retry_after_s=wait_s)
         return refusal(said, self.name, self._secrets)
 
-    async def _read(self, response: aiohttp.ClientResponse, limit: int) -> bytes:
+    async def _read(self, response: Response, limit: int) -> bytes:
         """At most `limit` bytes."""
         pieces: list[bytes] = []
         left = limit
-        async for piece in self._http.pieces(response):
+        while left > 0 and (piece := await response.read()):
             pieces.append(piece[:left])
             left -= len(piece)
-            if left <= 0:
-                break
         return b"".join(pieces)
 
-    def _events(self, response: aiohttp.ClientResponse, request: Request) -> AsyncGenerator[Batch]:
+    def _events(self, response: Response, request: Request) -> AsyncGenerator[Batch]:
         decoder = self._wire.decoder(provider=self.name, model=request.model)
         check = _Grammar(self.name, request.num_choices, continues=request.continues)
         match response.content_type:
@@ -181,7 +176,7 @@ class RemoteProvider:
                 raise malformed(self.name, f"{other[:80]!r} in place of an answer")
 
     async def _whole(
-        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
+        self, response: Response, decoder: AnswerDecoder, check: "_Grammar"
     ) -> AsyncGenerator[Batch]:
         body = await self._read(response, MAX_ANSWER)
         if len(body) >= MAX_ANSWER:
@@ -196,11 +191,11 @@ class RemoteProvider:
         yield batch
 
     async def _streamed(
-        self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
+        self, response: Response, decoder: AnswerDecoder, check: "_Grammar"
     ) -> AsyncGenerator[Batch]:
         frames = EventDecoder()
         num_bytes = 0
-        async for piece in self._http.pieces(response):
+        while piece := await response.read():
             num_bytes += len(piece)
             batch: list[Event] = []
             try:
@@ -213,7 +208,7 @@ class RemoteProvider:
                 raise
             yield batch
             if batch and isinstance(batch[-1], Finished):
-                await _drain(response)
+                await response.drain()
                 return
             if frames.num_held > MAX_EVENT:
                 raise malformed(self.name, "a line without end")
@@ -292,12 +287,4 @@ class _Grammar:
                     f"{self._provider} answered with nothing.", code="upstream_empty"
                 )
             case _:
-                pass
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """The end of the body, if it is there: only a connection that was read out can be kept."""
-    with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-        async with asyncio.timeout(_DRAIN_S):
-            while await response.content.read(MAX_ERROR):
                 pass
