@@ -196,10 +196,10 @@ class Http:
         connection.ask(request)
         try:
             await connection.head()
-        except BaseException:
-            connection.cut()
-            self._open.discard(connection)
-            raise
+        finally:
+            if not connection.status:
+                connection.cut()
+                self._open.discard(connection)
         return connection
 
     def _kept(self, origin: _Origin) -> Connection | None:
