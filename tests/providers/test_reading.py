@@ -1,4 +1,4 @@
-"""An answer's bytes become the same events, however they are cut; what came before a fault counts."""
+"""An answer's bytes become the same events, however they are cut; a fault takes none back."""
 
 from pathlib import Path
 

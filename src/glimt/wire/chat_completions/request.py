@@ -150,7 +150,8 @@ def _refuse(fields: Fields) -> None:
 
 def _ignore(fields: Fields, warnings: list[str]) -> None:
     for name, instead in _IGNORED.items():
-        if fields.take(name, ANYTHING) is not None:
+        if fields.has(name):
+            fields.take(name, ANYTHING)
             warnings.append(f"{name} was not honoured: {instead}")
     if fields.flag("store"):
         warnings.append("store was not honoured: answers are not kept")
