@@ -22,6 +22,7 @@ import msgspec
 
 from glimt.core.parts import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from glimt.core.request import ServiceClass
+from glimt.core.trace import Trace
 from glimt.core.usage import Timing, Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -123,13 +124,15 @@ class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only
 class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
     """All choices ended; the bill. `warnings` are those that only the end could tell.
 
-    `route` replaces the one of `Started` where the answer was finished by another place.
+    `route` replaces the one of `Started` where the answer was finished by another place; `trace` is
+    the whole of it, where there was a choice.
     """
 
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
     route: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 Event: TypeAlias = (
@@ -189,6 +192,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 class _ChoiceBuilder:
@@ -291,4 +295,5 @@ async def collect(batches: AsyncIterable[Batch]) -> Answer:
         usage=finished.usage,
         timing=finished.timing,
         warnings=finished.warnings,
+        trace=finished.trace,
     )

@@ -146,7 +146,9 @@ class Gateway:
 
     def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
-            return self._roads.attempts.answer(request, road.steps, start_s=start_s)
+            return self._roads.attempts.answer(
+                request, road.steps, start_s=start_s, explain=road.explain
+            )
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
 
     def _marked(self, started: Started, asked_for: str, road: Road) -> Started:

@@ -16,6 +16,7 @@ from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
+from glimt.wire.chat_completions.metadata import is_asked
 from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
@@ -116,6 +117,7 @@ def decode_request(
         names=names,
         dialect=dialect,
         request_id=request_id,
+        router_metadata=bool(headers) and is_asked(headers),
     )
 
 
