@@ -250,7 +250,7 @@ async def test_fault(name: str, tmp_path: Path):
             text, route = await able.ask()
             assert text == "hellofine"
             assert route == (f"first/glm-4.7-flash {code} mid-answer", "second/glm-4.7-flash")
-            assert b'"continue_final_message":true' in spare.requests[0].body
+            assert b'"continue_final_message":true' in spare.requests[-1].body
         alone = House([bad])
         stack.push_async_callback(alone.http.close)
         error = await alone.fail()

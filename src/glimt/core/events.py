@@ -28,7 +28,7 @@ from glimt.core.usage import Timing, Usage
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
 
-class TopLogprob(msgspec.Struct, frozen=True):
+class TopLogprob(msgspec.Struct, frozen=True, gc=False):
     """One alternative at one position. `token` may be half a letter; `token_bytes` is exact."""
 
     token: str
@@ -36,7 +36,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
     token_bytes: bytes
 
 
-class TokenLogprob(msgspec.Struct, frozen=True):
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
     """The drawn token, its natural-log probability before temperature and filters, its rivals."""
 
     token: str
@@ -71,7 +71,7 @@ class KeepAlive(msgspec.Struct, frozen=True, tag="keep_alive"):
     """Nothing new, still working."""
 
 
-class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False, tag="text_delta", kw_only=True):
     """More of the answer's text. `text` may be empty when only `logprobs` are new."""
 
     choice: int = 0
@@ -79,7 +79,7 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only=True):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag="reasoning_delta", kw_only=True):
     """More of the thought."""
 
     choice: int = 0
@@ -88,7 +88,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_only=True):
+class ToolCallStarted(msgspec.Struct, frozen=True, gc=False, tag="tool_call_started", kw_only=True):
     """A call begins; its name is whole and declared. `index` counts the calls of one choice."""
 
     choice: int = 0
@@ -97,7 +97,7 @@ class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_o
     name: str
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=True):
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, tag="tool_call_delta", kw_only=True):
     """More of the arguments' JSON text; the deltas of one call concatenate to one JSON object."""
 
     choice: int = 0
@@ -106,7 +106,9 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallFinished(msgspec.Struct, frozen=True, tag="tool_call_finished", kw_only=True):
+class ToolCallFinished(
+    msgspec.Struct, frozen=True, gc=False, tag="tool_call_finished", kw_only=True
+):
     """The arguments are whole. A truncated call never gets this event."""
 
     choice: int = 0

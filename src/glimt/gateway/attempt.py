@@ -33,7 +33,7 @@ from glimt.core.trace import Target
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
-from glimt.gateway.resume import Resumable
+from glimt.gateway.resume import Resumable, SaidOtherwise
 from glimt.gateway.stats import Fault, Outcome, Stats, fault_of
 from glimt.gateway.trail import Trail
 
@@ -175,8 +175,7 @@ class Attempts:
         # What cannot be taken back need not be held back.
         passing = said.begun or (not left and step.local)
         held: list[Event] = []
-        attempt = self._attempt(said.request(), step, trail)
-        events = said.events(attempt, holds=bool(_followers(left, step)))
+        events = self._joined(said, step, trail, holds=bool(_followers(left, step)))
         async with closing(events):
             async for batch in events:
                 if passing:
@@ -191,6 +190,25 @@ class Attempts:
                     yield held
         if not passing and held:
             yield held
+
+    async def _joined(
+        self, said: Resumable, step: Step, trail: Trail, *, holds: bool
+    ) -> AsyncIterator[Batch]:
+        """One step's events, joined to what was said before it.
+
+        A place that would say another word than the last one is asked again, behind that word.
+        """
+        for exact in (False, True):
+            said.exact = exact
+            request = said.request(thinks_on=step.thinks_on)
+            events = said.events(self._attempt(request, step, trail), holds=holds)
+            try:
+                async with closing(events):
+                    async for batch in events:
+                        yield batch
+            except SaidOtherwise:
+                continue
+            return
 
     async def _attempt(self, request: Request, step: Step, trail: Trail) -> AsyncIterator[Batch]:
         """One step, recorded when it ends."""

@@ -191,9 +191,9 @@ class RemoteProvider:
             events = decoder.whole(body)
         except UpstreamError as error:
             raise malformed(self.name, "what is no answer") from error
-        for event in events:
-            check.see(event)
-        yield [marked(event, self.name) for event in events]
+        batch: list[Event] = []
+        self._add(events, check, batch)
+        yield batch
 
     async def _streamed(
         self, response: aiohttp.ClientResponse, decoder: AnswerDecoder, check: "_Grammar"
@@ -205,8 +205,7 @@ class RemoteProvider:
             batch: list[Event] = []
             try:
                 for frame in frames.feed(piece):
-                    self._take(frame, decoder, check, batch)
-                    if batch and isinstance(batch[-1], Finished):
+                    if self._take(frame, decoder, check, batch):
                         break
             except GlimtError:
                 # What came before it came.
@@ -224,9 +223,9 @@ class RemoteProvider:
             events = decoder.end()
         except UpstreamError as error:
             raise self._cut() from error
-        for event in events:
-            check.see(event)
-        yield events
+        batch = []
+        self._add(events, check, batch)
+        yield batch
 
     def _take(
         self,
@@ -234,14 +233,18 @@ class RemoteProvider:
         decoder: AnswerDecoder,
         check: "_Grammar",
         batch: list[Event],
-    ) -> None:
-        """Add a chunk's events to the batch."""
+    ) -> bool:
+        """Add a server-sent event's own to the batch; whether that was the end."""
         if frame.event == "error" or '"error"' in frame.data:
             self._look_for_error(frame.data.encode(), certain=frame.event == "error")
         try:
             events = decoder.feed(frame.data)
         except UpstreamError as error:
             raise malformed(self.name, "what is no answer") from error
+        self._add(events, check, batch)
+        return bool(events) and isinstance(events[-1], Finished)
+
+    def _add(self, events: list[Event], check: "_Grammar", batch: list[Event]) -> None:
         for event in events:
             check.see(event)
             batch.append(marked(event, self.name))
