@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from glimt.core.clock import Clock, SystemClock
-from glimt.core.errors import ModelNotFound
+from glimt.core.errors import GlimtError, ModelNotFound, UnsupportedParameter
 from glimt.core.events import Batch, Event, Finished, KeepAlive, Started
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
@@ -95,15 +95,30 @@ class Gateway:
                     yield batch
 
     async def count_tokens(self, request: Request) -> int:
-        """How many tokens the prompt has at the place that would answer.
+        """How many tokens the prompt has, at the first place of the plan that can tell.
 
         Raises:
-            GlimtError: Nobody would answer, or whoever would cannot tell.
+            UnsupportedParameter: Nobody can who would answer.
+            GlimtError: Nobody would answer, or whoever can tell failed.
         """
         self._admit()
-        step = self._plan(request).steps[0]
-        asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
-        return await step.provider.count_tokens(asked)
+        road = self._plan(request)
+        failure: GlimtError | None = None
+        for step in road.steps:
+            asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
+            try:
+                return await step.provider.count_tokens(asked)
+            except GlimtError as error:
+                if isinstance(error, UnsupportedParameter) and not step.local:
+                    continue  # Its format has no way to ask.
+                failure = error
+                if not error.retryable:
+                    break
+        raise failure or UnsupportedParameter(
+            f"model: nobody who serves {request.model!r} counts tokens ahead of an answer; ask for "
+            "a model that runs here, or for one at a place whose `wire` is messages.",
+            param="model",
+        )
 
     async def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
