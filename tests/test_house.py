@@ -50,7 +50,6 @@ HEAVY = {"torch", "triton", "transformers", "safetensors", "huggingface_hub", "n
 
 # Places where a process or a request begins: whatever went wrong below becomes an answer there.
 MAY_CATCH_EVERYTHING = {
-    "api/counting.py": "a request to count",
     "api/edge.py": "the outermost layer of a request",
     "api/endpoint.py": "a request, before its answer began",
     "api/stream.py": "a request, in the middle of its answer",

@@ -23,6 +23,7 @@ from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
 from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
+from glimt.gateway.roads import Roads
 from glimt.gateway.thoughts import ThoughtKey
 
 
@@ -57,6 +58,7 @@ def services(
     api_keys: tuple[str, ...] = (),
     database: Database | None = None,
     days: float = 30,
+    roads: Roads | None = None,
 ) -> tuple[Services, FixedReadiness]:
     """What endpoints need, around providers that a test brings along."""
     registry = Registry()
@@ -70,7 +72,7 @@ def services(
         return meter.render()
 
     built = Services(
-        gateway=Gateway(registry, readiness, meter),
+        gateway=Gateway(registry, readiness, meter, roads=roads),
         readiness=readiness,
         meter=meter,
         clock=clock,
@@ -89,10 +91,13 @@ def serving(
     settings: HttpSettings | None = None,
     api_keys: tuple[str, ...] = (),
     database_url: str | None = None,
+    roads: Roads | None = None,
 ) -> Iterator[Served]:
     """An HTTP server that answers from `providers` until the block ends."""
     database = None if database_url is None else Database(database_url)
-    built, readiness = services(*providers, settings=settings, api_keys=api_keys, database=database)
+    built, readiness = services(
+        *providers, settings=settings, api_keys=api_keys, database=database, roads=roads
+    )
     listener = bind(Config(port=0))
     server = HttpServer(create_app(built), drain_s=2)
     thread = threading.Thread(target=_run, args=(server, listener), name="server-under-test")

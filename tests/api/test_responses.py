@@ -488,6 +488,18 @@ def test_a_server_that_keeps_nothing(ask: Callable[..., OpenAI]):
         client.responses.create(model="scripted", input="hi", previous_response_id="resp_1")
 
 
+@pytest.mark.parametrize(
+    "wish", [{"zdr": True}, {"data_collection": "deny"}, {"zeroDataRetention": True}]
+)
+def test_who_forbids_keeping_is_not_kept(ask: Callable[..., OpenAI], wish):
+    """Who wants nothing to be retained elsewhere wants it here no more; `store` cannot overrule."""
+    client = ask(saying())
+    response = client.responses.create(model="scripted", input="hi", extra_body={"provider": wish})
+    assert response.store is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(response.id)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_database_that_fails(ask: Callable[..., OpenAI], stream: bool, tmp_path):
     """An answer that cannot be kept is given all the same, and says so."""

@@ -76,6 +76,16 @@ async def test_who_gives_up_waiting_breaks_nothing(url: str):
     await database.close()
 
 
+async def test_readers_may_open_it_at_once(url: str):
+    """Whoever comes first makes the tables, though it only reads; the others wait for it."""
+    databases = [Database(url) for _ in range(4)]
+    count = text("SELECT count(*) FROM responses")
+    counts = await asyncio.gather(*(db.read(lambda c: c.scalar(count)) for db in databases))
+    assert counts == [0, 0, 0, 0]
+    for database in databases:
+        await database.close()
+
+
 async def test_several_processes_share_one(url: str):
     """Two that open it at once both find its tables, and what the other wrote."""
     one, two = Database(url), Database(url)

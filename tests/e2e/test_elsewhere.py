@@ -80,7 +80,7 @@ def test_a_key_is_enough(tmp_path: Path):
         assert here.headers["x-glimt-route"] == "local/nano"
         assert len(server.requests) == 2
     assert "sk-house" not in (tmp_path / "server.log").read_text(encoding="utf-8")
-    assert (tmp_path / "history.json").exists()
+    assert (tmp_path / "glimt.db").exists()
 
 
 def test_a_limit_reaches_the_client(tmp_path: Path):

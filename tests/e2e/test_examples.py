@@ -42,6 +42,17 @@ def test_curl(server: str):
     assert "19" in answer["choices"][0]["message"]["content"]
 
 
+@pytest.mark.slow
+def test_fallback():
+    """While upstreams are killed, slowed, corrupted and cut, no answer is lost or wrong."""
+    command = (sys.executable, str(EXAMPLES / "fallback" / "run.py"))
+    said = run("", *command, "--seconds", "8", "--streams", "12").splitlines()
+    figures = json.loads(said[-1])
+    assert figures["lost"] == figures["wrong"] == 0, "\n".join(said)
+    assert figures["requests"] == figures["answered"] + figures["refused"]
+    assert figures["resumed"] > 0
+
+
 def test_all_are_run():
     """Every example is run by a test, here or in tests/js."""
     here = Path(__file__).read_text(encoding="utf-8")

@@ -1,13 +1,12 @@
 """What is remembered of deployments, for how long, and how exactly."""
 
 import statistics
-from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
 from glimt.core.clock import FakeClock
-from glimt.gateway.history import History, restore, store
+from glimt.gateway.history import MOST_DEPLOYMENTS, History
 from glimt.gateway.stats import DAY_S, FIVE_MINUTES_S, HALF_HOUR_S, RECENT_S, Fault, Outcome
 
 ID = "zai/glm-4.7-flash"
@@ -34,7 +33,7 @@ def test_percentiles_are_right_to_within_a_bucket(values: list[float]):
     assert seen is not None
     assert statistics.median_low(values) / 1.05 <= seen.p50 <= statistics.median_high(values) * 1.05
     assert max(values) / 1.05 <= seen.p99 <= max(values) * 1.05
-    assert seen.p50 <= seen.p75 <= seen.p90 <= seen.p99
+    assert seen.p50 <= seen.p75 <= seen.p90 <= seen.p95 <= seen.p99
 
 
 def test_throughput_reads_from_the_best_down():
@@ -59,7 +58,7 @@ def test_windows_end_now():
         clock.advance(window_s + 1)
         assert history.summary(ID, window_s).num_ok == 0
     clock.advance(DAY_S)
-    assert history.snapshot().deployments == {}
+    assert (history.num_slices, history.num_deployments) == (0, 0)
 
 
 def test_a_fault_is_seen_at_once():
@@ -95,24 +94,35 @@ def test_memory_is_bounded():
     for _ in range(7 * 24 * 60):
         clock.advance(60)
         history.record(outcome())
-    [widths] = history.snapshot().deployments.values()
-    assert sum(map(len, widths)) <= 73 + 61 + 97
+    assert history.num_slices <= 73 + 61 + 97
+    [minutes] = history.news().values()
+    assert len(minutes) <= 61
     for number in range(2000):
         history.record(Outcome(deployment=str(number), start_s=0, duration_s=1))
-    assert len(history.snapshot().deployments) <= 1000
+    assert history.num_deployments <= MOST_DEPLOYMENTS
+    assert len(history.news()) <= MOST_DEPLOYMENTS
 
 
-def test_processes_and_restarts_add_up(tmp_path: Path):
-    """What one process stored, another one counts too; a broken file is no history."""
-    clock = FakeClock()
+def test_what_others_saw_adds_up():
+    """What one history saw, another counts too, in the windows in which it happened; once."""
+    clock = FakeClock(60 * 100)
     one, other = History(clock), History(clock)
-    file = tmp_path / "stats.json"
-    assert not restore(one, file)
-    for history in (one, other):
-        history.record(outcome())
-    store(one, file)
-    assert restore(other, file)
-    assert other.summary(ID, DAY_S).num_ok == 2
-    assert one.summary(ID, DAY_S).num_ok == 1
-    file.write_text("{")
-    assert not restore(other, file)
+    other.record(outcome(ttft_s=1.0))
+    for ttft_s in (0.1, 0.2):
+        one.record(outcome(ttft_s=ttft_s))
+        clock.advance(600)
+    news = one.news()
+    assert one.news() == {}
+    one.put_back(news)
+    for deployment, minutes in one.news().items():
+        other.merge(deployment, minutes)
+    day, half = other.summary(ID, DAY_S), other.summary(ID, HALF_HOUR_S)
+    assert (day.num_ok, half.num_ok, other.summary(ID, FIVE_MINUTES_S).num_ok) == (3, 3, 0)
+    assert day.ttft_s is not None
+    assert day.ttft_s.p50 == pytest.approx(0.2, rel=0.05)
+    assert one.summary(ID, DAY_S).num_ok == 2
+    clock.advance(DAY_S)
+    other.merge(ID, news[ID])
+    assert other.summary(ID, DAY_S).num_ok == 0
+    other.merge(ID, {int(clock.now() // 60) + 5: news[ID].popitem()[1]})
+    assert other.summary(ID, DAY_S).num_ok == 0, "nobody has seen the future"

@@ -429,7 +429,7 @@ def test_required_parameters_are_all_known():
 def test_preferences_of_speed_move_and_do_not_remove():
     """Met comes before unknown, and unknown before missed."""
     fast, slow = (
-        Summary(num_ok=1, throughput=Percentiles(p50=p50, p75=p50, p90=p90, p99=p90))
+        Summary(num_ok=1, throughput=Percentiles(p50=p50, p75=p50, p90=p90, p95=p90, p99=p90))
         for p50, p90 in ((80, 50), (80, 10))
     )
     seen = Seen({"zai/glm-4.7-flash": slow, "rack/glm-4.7-flash": fast})

@@ -157,7 +157,7 @@ async def test_who_thinks_on():
 async def test_the_bill():
     """The prompt counts once, the completion is what all places said; the route tells of it."""
     first = ScriptedProvider([*say("a", " b", reasoning=["hm"])[:4], CUT])
-    second = ScriptedProvider(say(" c", usage=Usage(prompt_tokens=13, completion_tokens=1)))
+    second = ScriptedProvider(say(" b", " c", usage=Usage(prompt_tokens=12, completion_tokens=2)))
     answer = await ask(steps(first, second))
     assert answer.choices[0].text == "a b c"
     assert answer.usage == Usage(prompt_tokens=10, completion_tokens=4, reasoning_tokens=1)
@@ -166,7 +166,7 @@ async def test_the_bill():
         "the answer broke off and was gone on with elsewhere: p0/m upstream_cut mid-answer, p1/m",
     )
     assert second.requests[0].messages[-1] == Message(
-        role="assistant", parts=(ReasoningPart(text="hm"), TextPart("a b"))
+        role="assistant", parts=(ReasoningPart(text="hm"), TextPart("a"))
     )
 
 
@@ -181,16 +181,19 @@ async def test_a_prompt_that_nobody_counted_before():
 
 async def test_the_limit_is_what_is_left():
     """`max_tokens` holds for the answer as a whole; where nothing is left nobody is asked."""
-    request = msgspec.structs.replace(ASKED, sampling=Sampling(max_tokens=3, min_tokens=1))
-    first = ScriptedProvider([*say("a", "b")[:3], CUT])
-    second = ScriptedProvider(say("c"))
+    request = msgspec.structs.replace(ASKED, sampling=Sampling(max_tokens=4, min_tokens=1))
+    first = ScriptedProvider([*say("a", " b", " c")[:4], CUT])
+    second = ScriptedProvider(say(" c", " d"), say(" d"))
+    answer = await ask(steps(first, second), request)
+    assert second.requests[0].sampling == Sampling(max_tokens=2)
+    assert (answer.choices[0].text, answer.usage.completion_tokens) == ("a b c d", 4)
     await ask(steps(first, second), request)
-    assert second.requests[0].sampling == Sampling(max_tokens=1)
-    full = ScriptedProvider([*say("a", "b", "c")[:4], CUT])
+    assert second.requests[-1].sampling == Sampling(max_tokens=1)
+    full = ScriptedProvider([*say("a", "b", "c", "d")[:5], CUT])
     answer = await ask(steps(full, second), request)
-    assert (answer.choices[0].text, answer.choices[0].reason) == ("abc", "length")
-    assert answer.usage == Usage(prompt_tokens=10, completion_tokens=3)
-    assert len(second.requests) == 1
+    assert (answer.choices[0].text, answer.choices[0].reason) == ("abcd", "length")
+    assert answer.usage == Usage(prompt_tokens=10, completion_tokens=4)
+    assert len(second.requests) == 3
 
 
 async def test_only_the_bill_is_missing():
@@ -252,6 +255,45 @@ async def test_who_fails_to_go_on():
     assert (error.code, len(error.route)) == ("upstream_cut", 3)
 
 
+WORDS = "Glimt 是一个推理引擎和网关，兼容 OpenAI 的 HTTP 接口：/v1/chat/completions, /v1/models."
+
+
+@pytest.mark.parametrize("thought", ["", "Is it  so?"])
+async def test_a_word_that_was_cut(thought: str):
+    """Wherever text or thought is cut, a place that reads words alone goes on as if it was not."""
+    tokenizer = Tokenizer.load(NANO)
+    whole = tokenizer.encode_untrusted(WORDS)
+
+    def write(request: Request) -> list[Said]:
+        """A model that is at a loss where its tokens are not those that it would have said."""
+        if not request.continues:
+            return say(*pieces(WORDS, 7), reasoning=[thought] if thought else [])
+        assert begun(request) == request.messages[-1].parts[-1].text
+        ids = tokenizer.encode_untrusted(begun(request))
+        if whole[: len(ids)] != ids:
+            return say(" lost")
+        return say(*pieces(tokenizer.decode(whole[len(ids) :]), 7))
+
+    start = int(bool(thought))
+    for cut in range(1, len(WORDS)):
+        script = say(*pieces(WORDS, 1), reasoning=[thought] if thought else [])
+        first = ScriptedProvider([*script[: start + cut + 1], CUT])
+        answer = await ask(steps(first, ScriptedProvider(write=write)))
+        assert (answer.choices[0].reasoning, answer.choices[0].text) == (thought, WORDS)
+
+
+async def test_another_word():
+    """Who would say another word than the last one is asked again, behind it, and nobody else."""
+    first = ScriptedProvider([*say("It", " is", " so")[:4], CUT])
+    for again in (say(" not"), say(" s"), say(reasoning=["hm"])):
+        second = ScriptedProvider(again, say(", yes"))
+        answer = await ask(steps(first, second))
+        assert answer.choices[0].text == "It is so, yes"
+        assert [begun(request) for request in second.requests] == ["It is", "It is so"]
+        assert answer.usage == Usage(prompt_tokens=10, completion_tokens=4)
+        assert answer.started.route == ("p0/m upstream_cut mid-answer", "p1/m")
+
+
 def says(number: int) -> Behaviour:
     """A place that breaks off after so many pieces."""
 
@@ -306,8 +348,15 @@ async def test_the_end_of_a_stream_tells():
 @pytest.mark.parametrize(
     ("said", "rest", "prompt"),
     [
-        ({"content": "It is"}, " so.<|user|>", "<think></think>It is"),
-        ({"reasoning_content": "Hm"}, ", yes</think>It is so.<|user|>", "<think>Hm"),
+        ({"content": "It is"}, " is so.<|user|>", "<think></think>It"),
+        ({"content": "It i"}, " is so.<|user|>", "<think></think>It"),
+        ({"reasoning_content": "Hm, y"}, " yes</think>It is so.<|user|>", "<think>Hm,"),
+        ({"reasoning_content": "H"}, "Hm, yes</think>It is so.<|user|>", "<think>"),
+        (
+            {"reasoning_content": "Hm, yes", "content": "I"},
+            "It is so.<|user|>",
+            "<think>Hm, yes</think>",
+        ),
     ],
 )
 async def test_the_engine_here_goes_on(said: dict[str, str], rest: str, prompt: str):

@@ -3,47 +3,28 @@
 OpenAI's row has four members and its SDKs keep any other, so the usual row is one for all:
 OpenAI's, OpenRouter's (https://openrouter.ai/docs/api-reference/list-available-models) and Vercel's
 (https://vercel.com/docs/ai-gateway/models-and-providers) in one. Anthropic's is apart:
-https://docs.anthropic.com/en/api/models-list. A local model costs nothing.
+https://docs.anthropic.com/en/api/models-list. Where it runs is for `places`.
 """
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from glimt.api.pricing import Pricing, pricing, vercel_pricing
+from glimt.catalog.types import PARAMETERS, Model
 from glimt.core.provider import ModelInfo
+from glimt.gateway.places import Offer
 from glimt.wire.ai_sdk.generation import Generation
 
-FREE: Final = "0"
-PARAMETERS: Final = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "repetition_penalty",
-    "max_tokens",
-    "max_completion_tokens",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "seed",
-    "stop",
-    "response_format",
-    "structured_outputs",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "include_reasoning",
-    "reasoning",
-    "reasoning_effort",
-)
-"""OpenRouter's words for what a request may set."""
-_PRICES: Final = ("prompt", "completion", "request", "image", "web_search", "internal_reasoning")
-_VERCEL_PRICES: Final = ("input", "output", "input_cache_read", "input_cache_write")
-_TAGS: Final = ("reasoning", "tool-use", "implicit-caching")
-_TOOL_CHOICES: Final = ("auto", "none", "required", "function")
+_TAGS: Final = {
+    "reasoning": "reasoning",
+    "tools": "tool-use",
+    "implicit_caching": "implicit-caching",
+    "vision": "vision",
+}
+"""Vercel's words for what a model can do."""
 _TOKENIZER: Final = "GLM"
 
 
@@ -79,7 +60,7 @@ class ModelRow(msgspec.Struct, kw_only=True):
         context_length: In tokens, as all lengths.
         max_model_len: vLLM's name for the same.
         context_window: Vercel's.
-        pricing: In dollars a token, as text.
+        pricing: In dollars a token, as text, at the cheapest place.
         supported_parameters: OpenRouter's words for what a request may set.
     """
 
@@ -94,7 +75,7 @@ class ModelRow(msgspec.Struct, kw_only=True):
     canonical_slug: str
     hugging_face_id: str | None = None
     architecture: Architecture
-    pricing: dict[str, str]
+    pricing: Pricing
     top_provider: TopProvider
     per_request_limits: dict[str, Any] | None = None
     supported_parameters: list[str]
@@ -124,49 +105,6 @@ class AnthropicRow(msgspec.Struct, kw_only=True):
     max_tokens: int
 
 
-class Endpoint(msgspec.Struct, kw_only=True):
-    """A place where a model runs.
-
-    Attributes:
-        status: 0 where it works.
-        uptime_last_5m: Null, as the other measures: nobody counts them here yet.
-    """
-
-    name: str
-    model_id: str
-    model_name: str
-    context_length: int
-    pricing: dict[str, str]
-    provider_name: str
-    tag: str
-    quantization: str | None = None
-    max_completion_tokens: int
-    max_prompt_tokens: int
-    supported_parameters: list[str]
-    supports_implicit_caching: bool = True
-    supports_tool_choice: dict[str, bool]
-    supports_diarization: bool = False
-    native_tools: dict[str, Any] = {}
-    service_tier: str | None = None
-    status: int = 0
-    uptime_last_5m: float | None = None
-    uptime_last_30m: float | None = None
-    uptime_last_1d: float | None = None
-    latency_last_30m: dict[str, float] | None = None
-    throughput_last_30m: dict[str, float] | None = None
-
-
-class EndpointsRow(msgspec.Struct, kw_only=True):
-    """A model and every place where it runs."""
-
-    id: str
-    name: str
-    created: int
-    description: str
-    architecture: Architecture
-    endpoints: list[Endpoint]
-
-
 class Specification(msgspec.Struct, rename="camel", kw_only=True):
     """Which of the AI SDK's specifications a model is called by."""
 
@@ -176,33 +114,37 @@ class Specification(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class ConfigRow(msgspec.Struct, rename="camel", kw_only=True):
-    """A model in the AI SDK's shape."""
+    """A model in the AI SDK's shape; without `pricing` where nobody knows the price."""
 
     id: str
     name: str
     description: str
-    pricing: dict[str, str]
+    pricing: Pricing | UnsetType = UNSET
     model_type: str = "language"
     specification: Specification
 
 
-def row(model: ModelInfo) -> ModelRow:
-    """The row that everybody but Anthropic's clients reads."""
+def row(offer: Offer) -> ModelRow:
+    """The row that everybody but Anthropic's clients reads; its price is the cheapest place's."""
+    model, first = offer.info, offer.cheapest.candidate
+    local = first.local
     return ModelRow(
         id=model.id,
         created=model.created,
         owned_by=model.owned_by,
-        name=model.id,
+        name=display_name(offer),
         description=model.description,
         context_length=model.context_length,
         aliases=list(model.aliases),
         canonical_slug=model.id,
-        architecture=_architecture(model),
-        pricing=dict.fromkeys((*_PRICES, *_VERCEL_PRICES), FREE),
+        hugging_face_id=None if local else first.model.weights,
+        architecture=architecture(model),
+        pricing=pricing(first) | vercel_pricing(first),
         top_provider=TopProvider(
-            context_length=model.context_length, max_completion_tokens=model.max_output_tokens
+            context_length=first.context, max_completion_tokens=first.max_output
         ),
-        supported_parameters=list(PARAMETERS),
+        supported_parameters=_parameters(offer),
+        default_parameters={} if local else _defaults(first.model),
         links=Links(details=f"/v1/models/{model.id}/endpoints"),
         max_model_len=model.context_length,
         max_output_tokens=model.max_output_tokens,
@@ -210,17 +152,40 @@ def row(model: ModelInfo) -> ModelRow:
         context_window=model.context_length,
         max_tokens=model.max_output_tokens,
         released=model.created,
-        tags=list(_TAGS),
+        tags=_tags(offer),
     )
 
 
-def _architecture(model: ModelInfo) -> Architecture:
+def display_name(offer: Offer) -> str:
+    """What people call a model; one that runs here goes by its id."""
+    first = offer.places[0].candidate
+    return offer.info.id if first.local else first.model.name
+
+
+def architecture(model: ModelInfo) -> Architecture:
+    """What goes in and comes out."""
     return Architecture(
         modality=f"{'+'.join(model.input_modalities)}->text",
         input_modalities=list(model.input_modalities),
         output_modalities=["text"],
         tokenizer=_TOKENIZER,
     )
+
+
+def _parameters(offer: Offer) -> list[str]:
+    """What at least one place understands."""
+    known = {word for place in offer.places for word in place.candidate.parameters}
+    return [word for word in PARAMETERS if word in known]
+
+
+def _tags(offer: Offer) -> list[str]:
+    able = {word for place in offer.places for word in place.candidate.capabilities}
+    return [tag for word, tag in _TAGS.items() if word in able]
+
+
+def _defaults(model: Model) -> dict[str, Any]:
+    given = {"temperature": model.default_temperature, "top_p": model.default_top_p}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def anthropic_row(model: ModelInfo) -> AnthropicRow:
@@ -235,41 +200,17 @@ def anthropic_row(model: ModelInfo) -> AnthropicRow:
     )
 
 
-def endpoints(model: ModelInfo, provider: str) -> EndpointsRow:
-    """Where a model runs, as OpenRouter and Vercel tell it: here, and nowhere else."""
-    endpoint = Endpoint(
-        name=f"{provider} | {model.id}",
-        model_id=model.id,
-        model_name=model.id,
-        context_length=model.context_length,
-        pricing=dict.fromkeys((*_PRICES, *_VERCEL_PRICES), FREE),
-        provider_name=provider,
-        tag=provider,
-        max_completion_tokens=model.max_output_tokens,
-        max_prompt_tokens=model.context_length,
-        supported_parameters=list(PARAMETERS),
-        supports_tool_choice=dict.fromkeys(_TOOL_CHOICES, True),
-    )
-    return EndpointsRow(
-        id=model.id,
-        name=model.id,
-        created=model.created,
-        description=model.description,
-        architecture=_architecture(model),
-        endpoints=[endpoint],
-    )
-
-
-def config_row(model: ModelInfo, provider: str, generation: Generation) -> ConfigRow:
+def config_row(offer: Offer, generation: Generation) -> ConfigRow:
     """The AI SDK's row; its client checks the version to be its own."""
+    model, first = offer.info, offer.cheapest
     return ConfigRow(
         id=model.id,
-        name=model.id,
+        name=display_name(offer),
         description=model.description,
-        pricing=dict.fromkeys(_VERCEL_PRICES, FREE),
+        pricing=vercel_pricing(first.candidate) or UNSET,
         specification=Specification(
             specification_version=f"v{generation.version}",
-            provider=provider,
+            provider=offer.places[0].slug,
             model_id=model.id,
         ),
     )

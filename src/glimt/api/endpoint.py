@@ -36,7 +36,7 @@ INTERNAL: Final = "The server failed; this is a bug. Its log has the details."
 class AnswerEndpoint:
     """An ASGI application that answers in one wire format.
 
-    A format that needs more than its codec overrides `prepare`, `respond`, `document` and
+    A format that needs more than its codec overrides `read`, `prepare`, `respond`, `document` and
     `encoded`.
     """
 
@@ -62,9 +62,13 @@ class AnswerEndpoint:
 
     def _decode(self, scope: Scope, body: bytes) -> Call:
         try:
-            return self._codec.decode(body)
+            return self.read(body)
         except InvalidRequest as error:
             raise explain_media_type(scope, error) from None
+
+    def read(self, body: bytes) -> Call:
+        """A body as a call. Raises InvalidRequest with the client's name of the field at fault."""
+        return self._codec.decode(body)
 
     async def prepare(self, call: Call, scope: Scope) -> Call:
         """The call, with what HTTP says beside the body: whose it is, and until when."""

@@ -4,6 +4,7 @@ Which shape: Anthropic's where its version header came, else a row that all the 
 (`catalogue`). Any spelling of a name finds the model that answers to it.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 from urllib.parse import parse_qs
 
@@ -13,14 +14,13 @@ from starlette.types import Receive, Scope, Send
 from glimt.api.catalogue import (
     AnthropicRow,
     ConfigRow,
-    EndpointsRow,
     ModelRow,
     anthropic_row,
     config_row,
-    endpoints,
     row,
 )
 from glimt.api.http import header, send_document
+from glimt.api.places import EndpointsRow, endpoints
 from glimt.api.services import Services
 from glimt.core.errors import InvalidRequest
 from glimt.core.provider import ModelInfo
@@ -85,17 +85,17 @@ class ModelsEndpoint:
         is_anthropic = header(scope, ANTHROPIC_HEADER) is not None
         document: msgspec.Struct
         if wanted is not None:
-            model = gateway.model(wanted)
+            offer = gateway.offer(wanted)
             if is_anthropic:
-                document = anthropic_row(model)
+                document = anthropic_row(offer.info)
             elif scope["path"].startswith("/api/"):
-                document = OneModel(row(model))
+                document = OneModel(row(offer))
             else:
-                document = row(model)
+                document = row(offer)
         elif is_anthropic:
-            document = _page(gateway.models(), scope)
+            document = _page([offer.info for offer in gateway.offers()], scope)
         else:
-            rows = [row(model) for model in gateway.models()]
+            rows = [row(offer) for offer in gateway.offers()]
             document = ModelList(data=rows, total_count=len(rows), links={"next": None})
         await send_document(send, 200, msgspec.json.encode(document))
 
@@ -108,8 +108,7 @@ class EndpointsEndpoint:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         wanted: str = scope["path_params"]["model_id"]
-        model = self._services.gateway.model(wanted)
-        document = EndpointList(endpoints(model, self._services.gateway.provider_of(wanted)))
+        document = EndpointList(endpoints(self._services.gateway.offer(wanted)))
         await send_document(send, 200, msgspec.json.encode(document))
 
 
@@ -121,11 +120,8 @@ class ConfigEndpoint:
         self._services = services
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        gateway = self._services.gateway
-        rows = [
-            config_row(model, gateway.provider_of(model.id), self._generation)
-            for model in gateway.models()
-        ]
+        offers = self._services.gateway.offers()
+        rows = [config_row(offer, self._generation) for offer in offers]
         await send_document(send, 200, msgspec.json.encode(ConfigList(rows)))
 
 
@@ -136,7 +132,7 @@ class WarmingEndpoint:
         await send_document(send, 200, b"{}")
 
 
-def _page(models: tuple[ModelInfo, ...], scope: Scope) -> AnthropicPage:
+def _page(models: Sequence[ModelInfo], scope: Scope) -> AnthropicPage:
     """Anthropic's page: after one id or before another, and no longer than asked for."""
     query = parse_qs(scope["query_string"].decode("latin-1"))
     rows = [anthropic_row(model) for model in models]

@@ -132,7 +132,7 @@ class ResponsesAnswer(AnswerEndpoint):
 
     async def _kept(self, call: ResponseCall, resource: Resource) -> KeptResponse:
         assert self._store is not None
-        given = cast("list[dict[str, Any]]", msgspec.json.decode(call.raw_input))
+        given = call.written_items()
         tenant = call.request.tenant
         if call.references:
             named = await self._store.items(tenant, call.references)
@@ -164,7 +164,8 @@ def _keeps(call: ResponseCall, store: ResponseStore | None) -> tuple[bool, str |
     options = call.request.routing.options
     if call.store is False:
         return False, None
-    if options.get("zdr") or options.get("data_collection") == "deny":
+    forbidden = options.get("zdr") or options.get("zeroDataRetention")
+    if forbidden or options.get("data_collection") == "deny":
         kept_anyway = "store was not honoured: provider forbids to keep data"
         return False, kept_anyway if call.store else None
     if store is None:

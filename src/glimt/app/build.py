@@ -17,6 +17,7 @@ from glimt.app.secret import thought_secret
 from glimt.app.shared import Share, SharedModel
 from glimt.core.clock import Clock, SystemClock
 from glimt.data.database import Database
+from glimt.data.measurements import MeasurementStore
 from glimt.data.responses import ResponseStore
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
@@ -54,9 +55,10 @@ class House:
             self.model = SharedModel(share, registry, config.engine)
         self.meter = Meter(clock, stats=self.model.stats)
         self.peers: Peers | None = None
-        self._elsewhere = elsewhere(config, os.environ, clock=clock, keeps_history=share is None)
-        roads = None if self._elsewhere is None else self._elsewhere.roads
         self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
+        measurements = MeasurementStore(self.database, clock)
+        self._elsewhere = elsewhere(config, os.environ, clock=clock, measurements=measurements)
+        roads = None if self._elsewhere is None else self._elsewhere.roads
         self.app: Edge = create_app(
             Services(
                 gateway=Gateway(registry, self.model, self.meter, clock=clock, roads=roads),
@@ -75,6 +77,8 @@ class House:
     async def start(self) -> None:
         """Begin to load the model. Requests are refused, with the progress, until it is there."""
         await self.model.start()
+        if self._elsewhere is not None:
+            self._elsewhere.start()
 
     async def ready(self) -> EngineInfo:
         """Wait for the model. Raises `LoadError` when it cannot be served."""

@@ -5,7 +5,7 @@ A key is read from its variable here, handed to the provider that sends it, and 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -13,12 +13,12 @@ from glimt.app.config import Config, ConfigError
 from glimt.catalog.available import Available, available_deployments
 from glimt.catalog.load import CatalogError, load
 from glimt.core.clock import Clock
-from glimt.gateway.history import History, restore, store
+from glimt.data.measurements import MeasurementStore
+from glimt.gateway.history import History
+from glimt.gateway.keeping import HistoryKeeper
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
-
-HISTORY_NAME: Final = "history.json"
 
 
 def read_available(config: Config, environ: Mapping[str, str]) -> Available:
@@ -49,9 +49,8 @@ class Elsewhere:
         environ: Mapping[str, str],
         *,
         clock: Clock,
-        keeps_history: bool,
+        measurements: MeasurementStore,
     ) -> None:
-        """`keeps_history`: one process of a server writes down what it saw."""
         rows = available.providers
         self._http = Http(
             [row.base_url for row in rows.values()],
@@ -67,14 +66,12 @@ class Elsewhere:
             )
             for slug, row in rows.items()
         }
-        self._history = History(clock)
-        self._file = config.home / HISTORY_NAME if keeps_history else None
-        if self._file is not None:
-            restore(self._history, self._file)
+        history = History(clock)
+        self._keeper = HistoryKeeper(history, measurements)
         self.roads = Roads(
             available,
             providers,
-            stats=self._history,
+            stats=history,
             clock=clock,
             policy=config.routing,
             settings=config.attempts,
@@ -82,19 +79,18 @@ class Elsewhere:
         logger: Any = structlog.get_logger()
         logger.info("gateway.elsewhere", providers=sorted(rows))
 
+    def start(self) -> None:
+        """Remember what was seen of the places before, and go on to write it down."""
+        self._keeper.start()
+
     async def close(self) -> None:
         """End the connections, and write down what was seen."""
         await self._http.close()
-        if self._file is not None:
-            try:
-                store(self._history, self._file)
-            except OSError as error:
-                logger: Any = structlog.get_logger()
-                logger.warning("gateway.history_not_kept", error=str(error))
+        await self._keeper.close()
 
 
 def elsewhere(
-    config: Config, environ: Mapping[str, str], *, clock: Clock, keeps_history: bool
+    config: Config, environ: Mapping[str, str], *, clock: Clock, measurements: MeasurementStore
 ) -> Elsewhere | None:
     """`None` where nothing elsewhere can be called.
 
@@ -104,4 +100,4 @@ def elsewhere(
     available = read_available(config, environ)
     if not available.deployments:
         return None
-    return Elsewhere(available, config, environ, clock=clock, keeps_history=keeps_history)
+    return Elsewhere(available, config, environ, clock=clock, measurements=measurements)

@@ -22,12 +22,13 @@ import msgspec
 
 from glimt.core.parts import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from glimt.core.request import ServiceClass
+from glimt.core.trace import Trace
 from glimt.core.usage import Timing, Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
 
 
-class TopLogprob(msgspec.Struct, frozen=True):
+class TopLogprob(msgspec.Struct, frozen=True, gc=False):
     """One alternative at one position. `token` may be half a letter; `token_bytes` is exact."""
 
     token: str
@@ -35,7 +36,7 @@ class TopLogprob(msgspec.Struct, frozen=True):
     token_bytes: bytes
 
 
-class TokenLogprob(msgspec.Struct, frozen=True):
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
     """The drawn token, its natural-log probability before temperature and filters, its rivals."""
 
     token: str
@@ -70,7 +71,7 @@ class KeepAlive(msgspec.Struct, frozen=True, tag="keep_alive"):
     """Nothing new, still working."""
 
 
-class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
+class TextDelta(msgspec.Struct, frozen=True, gc=False, tag="text_delta", kw_only=True):
     """More of the answer's text. `text` may be empty when only `logprobs` are new."""
 
     choice: int = 0
@@ -78,7 +79,7 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text_delta", kw_only=True):
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only=True):
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag="reasoning_delta", kw_only=True):
     """More of the thought."""
 
     choice: int = 0
@@ -87,7 +88,7 @@ class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning_delta", kw_only
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_only=True):
+class ToolCallStarted(msgspec.Struct, frozen=True, gc=False, tag="tool_call_started", kw_only=True):
     """A call begins; its name is whole and declared. `index` counts the calls of one choice."""
 
     choice: int = 0
@@ -96,7 +97,7 @@ class ToolCallStarted(msgspec.Struct, frozen=True, tag="tool_call_started", kw_o
     name: str
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=True):
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, tag="tool_call_delta", kw_only=True):
     """More of the arguments' JSON text; the deltas of one call concatenate to one JSON object."""
 
     choice: int = 0
@@ -105,7 +106,9 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag="tool_call_delta", kw_only=
     logprobs: tuple[TokenLogprob, ...] = ()
 
 
-class ToolCallFinished(msgspec.Struct, frozen=True, tag="tool_call_finished", kw_only=True):
+class ToolCallFinished(
+    msgspec.Struct, frozen=True, gc=False, tag="tool_call_finished", kw_only=True
+):
     """The arguments are whole. A truncated call never gets this event."""
 
     choice: int = 0
@@ -123,13 +126,15 @@ class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only
 class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
     """All choices ended; the bill. `warnings` are those that only the end could tell.
 
-    `route` replaces the one of `Started` where the answer was finished by another place.
+    `route` replaces the one of `Started` where the answer was finished by another place; `trace` is
+    the whole of it, where there was a choice.
     """
 
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
     route: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 Event: TypeAlias = (
@@ -189,6 +194,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 class _ChoiceBuilder:
@@ -291,4 +297,5 @@ async def collect(batches: AsyncIterable[Batch]) -> Answer:
         usage=finished.usage,
         timing=finished.timing,
         warnings=finished.warnings,
+        trace=finished.trace,
     )

@@ -13,7 +13,7 @@ Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 """`developer` is mapped to `system` by the codecs: GLM knows no other instruction role."""
 
 
-class Citation(msgspec.Struct, frozen=True, kw_only=True):
+class Citation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A source that a span of text rests on. `start` and `end` are character offsets in it."""
 
     url: str
@@ -23,14 +23,14 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
     quote: str | None = None
 
 
-class TextPart(msgspec.Struct, frozen=True, tag="text"):
+class TextPart(msgspec.Struct, frozen=True, gc=False, tag="text"):
     """Plain text that the user, the system or the model wrote."""
 
     text: str
     citations: tuple[Citation, ...] = ()
 
 
-class ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning", kw_only=True):
+class ReasoningPart(msgspec.Struct, frozen=True, gc=False, tag="reasoning", kw_only=True):
     """The model's thinking.
 
     Attributes:
@@ -50,7 +50,7 @@ class ReasoningPart(msgspec.Struct, frozen=True, tag="reasoning", kw_only=True):
     format: str | None = None
 
 
-class ImagePart(msgspec.Struct, frozen=True, tag="image", kw_only=True):
+class ImagePart(msgspec.Struct, frozen=True, gc=False, tag="image", kw_only=True):
     """An image by address or by content. A text-only model refuses it with a clear error."""
 
     url: str | None = None
@@ -59,7 +59,7 @@ class ImagePart(msgspec.Struct, frozen=True, tag="image", kw_only=True):
     detail: str | None = None
 
 
-class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True):
+class FilePart(msgspec.Struct, frozen=True, gc=False, tag="file", kw_only=True):
     """A document, sound or video: anything that is neither text nor an image."""
 
     kind: str
@@ -69,7 +69,7 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True):
     name: str | None = None
 
 
-class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", kw_only=True):
+class ToolCallPart(msgspec.Struct, frozen=True, gc=False, tag="tool_call", kw_only=True):
     """The model asks for a tool.
 
     `arguments` is the JSON text of an object, exactly as the model's tokens spelled it out.
@@ -80,7 +80,7 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag="tool_call", kw_only=True):
     arguments: str
 
 
-class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", kw_only=True):
+class ToolResultPart(msgspec.Struct, frozen=True, gc=False, tag="tool_result", kw_only=True):
     """What a tool answered. `call_id` names the `ToolCallPart` that asked."""
 
     call_id: str
@@ -88,7 +88,7 @@ class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result", kw_only=Tru
     is_error: bool = False
 
 
-class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
+class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag="refusal"):
     """The model declined to answer; kept apart from text because several dialects keep it apart."""
 
     text: str
@@ -99,7 +99,7 @@ Part: TypeAlias = (
 )
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One turn, or one piece of a turn, in order of appearance."""
 
     role: Role

@@ -12,7 +12,7 @@ import msgspec
 from glimt.core.parts import Message
 
 
-class Tool(msgspec.Struct, frozen=True, kw_only=True):
+class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A function the model may call.
 
     `parameters` is a JSON Schema of an object; `None` means that the function takes no arguments.

@@ -145,12 +145,16 @@ def _opened(url: str) -> Engine:
         raise Unavailable(f"data.url is no database that can be used: {error}.") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        # Whoever opens it first migrates, a reader too.
+        event.listen(engine, "begin", _begin_writing)
     try:
         _migrate(engine)
     except (SQLAlchemyError, OSError) as error:
         engine.dispose()
         raise _unavailable(error) from error
+    if engine.dialect.name == "sqlite":
+        event.remove(engine, "begin", _begin_writing)
+        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -181,9 +185,15 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    if threading.current_thread().name == "glimt-data-write":
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
     # The writer's lock from the start: a transaction that reads first could not wait for it later.
-    writer = threading.current_thread().name == "glimt-data-write"
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_folder(url: str) -> None:

@@ -1,6 +1,6 @@
 """The tables, as they are today. How they came to be is in `migrations`.
 
-Times are Unix seconds. Bodies are JSON, stored as the bytes that were sent.
+Times are Unix seconds. Bodies of responses are JSON, stored as the bytes that were sent.
 """
 
 from typing import Final
@@ -48,4 +48,16 @@ RESPONSE_ITEMS: Final = Table(
     Column("item_id", String(128), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("response_items_ids", "item_id"),
+)
+
+MEASUREMENTS: Final = Table(
+    "measurements",
+    METADATA,
+    # A process names itself anew each time it starts, and counts what it writes.
+    Column("writer", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("deployment", String(255), primary_key=True),
+    Column("written_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("measurements_written", "written_at"),
 )

@@ -11,15 +11,15 @@ import msgspec
 import structlog
 
 from glimt.core.clock import Clock, SystemClock
-from glimt.core.errors import ModelNotFound
+from glimt.core.errors import GlimtError, ModelNotFound, UnsupportedParameter
 from glimt.core.events import Batch, Event, Finished, KeepAlive, Started
-from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
+from glimt.gateway.places import Offer, local_offer, local_offers
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -46,34 +46,27 @@ class Gateway:
         self._roads = roads
         self._logger: Any = structlog.get_logger()
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What can be asked for. Raises Unavailable before that is known."""
-        models = self._registry.models()
-        if self._roads is not None:
-            here = {model.id for model in models}
-            models += tuple(model for model in self._roads.models if model.id not in here)
-        if not models:
+    def offers(self) -> tuple[Offer, ...]:
+        """What can be asked for, and where. Raises Unavailable before that is known."""
+        if self._roads is None:
+            offers = local_offers(self._registry)
+        else:
+            offers = self._roads.places.offers(self._registry)
+        if not offers:
             require_ready(self._readiness.report())
-        return models
+        return offers
 
-    def model(self, name: str) -> ModelInfo:
-        """The model that answers to a name, or would stand in for it.
+    def offer(self, name: str) -> Offer:
+        """The model that answers to a name, or would stand in for it, and where it runs.
 
         Raises:
             ModelNotFound: None does.
             Unavailable: It is not known yet.
         """
-        models = self.models()
+        self.offers()
         if self._roads is None:
-            return self._registry.find(name).info
-        road = self._roads.find(Request(model=name), self._registry)
-        return next(model for model in models if model.id == road.model)
-
-    def provider_of(self, name: str) -> str:
-        """The name of the provider that answers to a model's name. Raises ModelNotFound."""
-        if self._roads is None:
-            return self._registry.find(name).provider.name
-        return self._roads.find(Request(model=name), self._registry).steps[0].provider.name
+            return local_offer(self._registry, name)
+        return self._roads.places.offer(name, self._registry)
 
     async def answer(
         self, request: Request, *, since_s: float | None = None
@@ -102,15 +95,30 @@ class Gateway:
                     yield batch
 
     async def count_tokens(self, request: Request) -> int:
-        """How many tokens the prompt has at the place that would answer.
+        """How many tokens the prompt has, at the first place of the plan that can tell.
 
         Raises:
-            GlimtError: Nobody would answer, or whoever would cannot tell.
+            UnsupportedParameter: Nobody can who would answer.
+            GlimtError: Nobody would answer, or whoever can tell failed.
         """
         self._admit()
-        step = self._plan(request).steps[0]
-        asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
-        return await step.provider.count_tokens(asked)
+        road = self._plan(request)
+        failure: GlimtError | None = None
+        for step in road.steps:
+            asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
+            try:
+                return await step.provider.count_tokens(asked)
+            except GlimtError as error:
+                if isinstance(error, UnsupportedParameter) and not step.local:
+                    continue  # Its format has no way to ask.
+                failure = error
+                if not error.retryable:
+                    break
+        raise failure or UnsupportedParameter(
+            f"model: nobody who serves {request.model!r} counts tokens ahead of an answer; ask for "
+            "a model that runs here, or for one at a place whose `wire` is messages.",
+            param="model",
+        )
 
     async def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
@@ -153,7 +161,9 @@ class Gateway:
 
     def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
-            return self._roads.attempts.answer(request, road.steps, start_s=start_s)
+            return self._roads.attempts.answer(
+                request, road.steps, start_s=start_s, explain=road.explain
+            )
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
 
     def _marked(self, started: Started, asked_for: str, road: Road) -> Started:

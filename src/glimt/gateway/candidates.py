@@ -40,7 +40,7 @@ def candidates(
         found += _serving(split_variant(name)[0], rank, available, local)
     if not found and local and any(is_glm(name) for name in names):
         first = min(local, key=lambda info: not is_glm(info.id))
-        found.append(_here(first, available.catalog, rank=0, stands_in=True))
+        found.append(here(first, available.catalog, rank=0, stands_in=True))
     return tuple(found)
 
 
@@ -52,7 +52,7 @@ def _serving(
     local = tuple(local)
     exact = [info for info in local if name.casefold() in _names(info)]
     for info in exact or [info for info in local if _is(info, name, model, catalog)]:
-        yield _here(info, catalog, rank=rank)
+        yield here(info, catalog, rank=rank)
     for deployment in available.deployments:
         if model is not None and deployment.model == model.slug:
             provider = available.providers[deployment.provider]
@@ -69,7 +69,8 @@ def _is(info: ModelInfo, name: str, model: Model | None, catalog: Catalog) -> bo
     return plain_name(name) in {plain_name(known) for known in (info.id, *info.aliases)}
 
 
-def _here(info: ModelInfo, catalog: Catalog, *, rank: int, stands_in: bool = False) -> Candidate:
+def here(info: ModelInfo, catalog: Catalog, *, rank: int, stands_in: bool = False) -> Candidate:
+    """The engine on this machine with one of its models."""
     model = catalog.model(info.id) or Model(
         slug=info.id,
         name=info.id,

@@ -2,14 +2,13 @@
 
 Time is cut into slices of three widths, for windows of minutes, of an hour and of a day; a slice
 counts outcomes, and durations in buckets that grow by a fixed ratio, so a percentile is right to
-within that ratio. Everything adds: slices to windows, snapshots to each other, which is how
-processes and restarts are joined. Knows no provider.
+within that ratio. Everything adds: slices to windows, and what other processes and earlier runs saw
+to what was seen here, a minute at a time (`gateway.keeping`). Knows no provider.
 """
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -23,13 +22,16 @@ _LOG_GROWTH: Final = math.log(_GROWTH)
 _LEAST: Final = 1e-4
 _MOST: Final = 1e6
 _FRESH_S: Final = 1.0
-_MOST_DEPLOYMENTS: Final = 1000
+MOST_DEPLOYMENTS: Final = 1000
+MINUTE_S: Final = 60.0
+_UNSAVED_S: Final = 3600.0
+"""How long what was recorded waits to be taken on, where nobody takes it."""
 _COUNTS: Final = (
     *("num_attempts", "num_ok", "num_failed", "num_rate_limited", "num_calls", "num_bad_calls"),
 )
 
 
-class Slice(msgspec.Struct, kw_only=True):
+class Slice(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What ended within one slice of time. Buckets hold how often a value fell into them."""
 
     num_attempts: int = 0
@@ -55,11 +57,8 @@ class Slice(msgspec.Struct, kw_only=True):
                 mine[bucket] = mine.get(bucket, 0) + count
 
 
-class Snapshot(msgspec.Struct, kw_only=True):
-    """Everything, to be stored: deployment → width's index → number of the slice → slice."""
-
-    version: int = 1
-    deployments: dict[str, list[dict[int, Slice]]] = {}
+Minutes: TypeAlias = dict[int, Slice]
+"""Slices by the minute, counted from 1970: what is passed on to other processes and later runs."""
 
 
 class History:
@@ -69,12 +68,15 @@ class History:
         self._clock = clock
         self._kept: dict[str, list[dict[int, Slice]]] = {}
         self._summaries: dict[str, dict[float, tuple[float, Summary]]] = {}
+        self._news: dict[str, Minutes] = {}
 
     def record(self, outcome: Outcome) -> None:
         """One attempt ended, now. A fault is seen at once, a success within a second."""
         seen = _slice_of(outcome)
         now_s = self._clock.now()
-        self._add(outcome.deployment, [{int(now_s // width): seen} for width, _ in _WIDTHS])
+        if not self._add(outcome.deployment, seen, now_s):
+            return
+        self._note(outcome.deployment, int(now_s // MINUTE_S), seen)
         if not seen.num_ok:
             self._summaries.pop(outcome.deployment, None)
 
@@ -89,34 +91,60 @@ class History:
             self._summaries.setdefault(deployment, {})[window_s] = (now_s, summary)
         return summary
 
-    def snapshot(self) -> Snapshot:
-        """A copy of everything that still counts."""
-        self._forget()
-        return msgspec.convert(
-            msgspec.to_builtins(Snapshot(deployments=self._kept)), Snapshot, strict=False
-        )
+    def news(self) -> dict[str, Minutes]:
+        """What was recorded here since this was last asked, by deployment; an hour's at most."""
+        news, self._news = self._news, {}
+        return news
 
-    def merge(self, snapshot: Snapshot) -> None:
-        """Count what another process, or an earlier run, saw."""
-        for deployment, widths in snapshot.deployments.items():
-            if len(widths) == len(_WIDTHS):
-                self._add(deployment, widths)
-                self._summaries.pop(deployment, None)
-        self._forget()
+    def put_back(self, news: Mapping[str, Minutes]) -> None:
+        """What `news` gave could not be written down; it is new still."""
+        for deployment, minutes in news.items():
+            for minute, seen in minutes.items():
+                self._note(deployment, minute, seen)
 
-    def _add(self, deployment: str, widths: Iterable[dict[int, Slice]]) -> None:
-        if deployment not in self._kept and len(self._kept) >= _MOST_DEPLOYMENTS:
+    def merge(self, deployment: str, minutes: Mapping[int, Slice]) -> None:
+        """Count what another process, or an earlier run, saw: as if at the end of each minute."""
+        now_s = self._clock.now()
+        for minute, seen in minutes.items():
+            begin_s = minute * MINUTE_S
+            if begin_s <= now_s:
+                self._add(deployment, seen, min(begin_s + MINUTE_S - 1, now_s))
+        self._summaries.pop(deployment, None)
+
+    @property
+    def num_slices(self) -> int:
+        """All that are held; those that no longer count are dropped first."""
+        self._forget()
+        return sum(len(slices) for widths in self._kept.values() for slices in widths)
+
+    @property
+    def num_deployments(self) -> int:
+        """Those that something is known of; `MOST_DEPLOYMENTS` at most."""
+        return len(self._kept)
+
+    def _note(self, deployment: str, minute: int, seen: Slice) -> None:
+        news = self._news.setdefault(deployment, {})
+        if minute in news:
+            news[minute].add(seen)
+        else:
+            news[minute] = seen
+            _drop_old(news, self._clock.now() - _UNSAVED_S, MINUTE_S)
+
+    def _add(self, deployment: str, seen: Slice, at_s: float) -> bool:
+        """Count it in the slices of its time; whether there was room."""
+        if deployment not in self._kept and len(self._kept) >= MOST_DEPLOYMENTS:
             self._forget()
-            if len(self._kept) >= _MOST_DEPLOYMENTS:
-                return
+            if len(self._kept) >= MOST_DEPLOYMENTS:
+                return False
         kept = self._kept.setdefault(deployment, [{} for _ in _WIDTHS])
-        for mine, theirs, (width, lifetime_s) in zip(kept, widths, _WIDTHS, strict=True):
-            for number, seen in theirs.items():
-                if number not in mine:
-                    mine[number] = Slice(ttft={}, throughput={})
-                    _drop_old(mine, self._clock.now() - lifetime_s, width)
-                if number in mine:
-                    mine[number].add(seen)
+        for slices, (width, lifetime_s) in zip(kept, _WIDTHS, strict=True):
+            number = int(at_s // width)
+            if number not in slices:
+                slices[number] = Slice(ttft={}, throughput={})
+                _drop_old(slices, self._clock.now() - lifetime_s, width)
+            if number in slices:
+                slices[number].add(seen)
+        return True
 
     def _forget(self) -> None:
         now_s = self._clock.now()
@@ -142,25 +170,6 @@ class History:
             ttft_s=_percentiles(total.ttft, best_is_least=True),
             throughput=_percentiles(total.throughput, best_is_least=False),
         )
-
-
-def store(history: History, file: Path) -> None:
-    """Write a snapshot; whoever reads sees the old one or the new one, whole."""
-    draft = file.with_suffix(".part")
-    draft.write_bytes(msgspec.json.encode(history.snapshot()))
-    draft.replace(file)
-
-
-def restore(history: History, file: Path) -> bool:
-    """Read a snapshot back. False when there is none that can be read: history starts anew."""
-    try:
-        snapshot = msgspec.json.decode(file.read_bytes(), type=Snapshot)
-    except (OSError, msgspec.DecodeError):
-        return False
-    if snapshot.version != Snapshot().version:
-        return False
-    history.merge(snapshot)
-    return True
 
 
 def _slice_of(outcome: Outcome) -> Slice:
@@ -199,7 +208,7 @@ def _percentiles(buckets: dict[int, int], *, best_is_least: bool) -> Percentiles
                 return _GROWTH ** (bucket + 0.5)
         return _GROWTH ** (ordered[-1][0] + 0.5)
 
-    return Percentiles(p50=at(0.5), p75=at(0.75), p90=at(0.9), p99=at(0.99))
+    return Percentiles(p50=at(0.5), p75=at(0.75), p90=at(0.9), p95=at(0.95), p99=at(0.99))
 
 
 def _drop_old(slices: dict[int, Slice], oldest_s: float, width: float) -> None:

@@ -3,11 +3,14 @@
 A place that breaks off in the middle is followed by one that continues a message: it is asked the
 same question, with what was said as the beginning of its answer. The client must see one answer,
 so nothing is said twice, the bill has one prompt, and a stop text across the seam still stops.
-Knows events and requests; who is asked, and when, is for `gateway.attempt`.
+A model reads the beginning of a word otherwise than the word (its tokens are others), so the last
+word is left to be said again. Knows events and requests; who is asked, and when, is for
+`gateway.attempt`.
 """
 
+import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -30,6 +33,18 @@ from glimt.core.request import Request, TextFormat
 from glimt.core.usage import Usage
 from glimt.gateway.closing import closing
 
+LONGEST_WORD: Final = 48
+"""Characters; whatever has no end within them is gone on with where it is."""
+_WORD: Final = re.compile(r"\s+\S*\Z")
+_PART: Final = re.compile(r"(?<=\w)\W+\w*\Z")
+"""Where no space is: Chinese up to its last mark, an address up to its last slash."""
+
+
+class SaidOtherwise(UpstreamError):
+    """The last word was to be said again, and it was another."""
+
+    default_code = "upstream_began_anew"
+
 
 class Resumable:
     """An answer under way.
@@ -37,6 +52,7 @@ class Resumable:
     Attributes:
         begun: The client has seen some of it.
         num_tokens: So much. A cut stream has no bill, so each piece counts as a token.
+        exact: Go on behind the last letter, for a place that would not say the last word again.
     """
 
     def __init__(self, request: Request) -> None:
@@ -56,6 +72,9 @@ class Resumable:
         self._thought: list[str] = []
         self._text: list[str] = []
         self.num_tokens = self._num_thought = 0
+        self.exact = False
+        self._again = ""
+        self._num_again = 0
         self._called = False
         self._over = False
 
@@ -77,35 +96,52 @@ class Resumable:
         spent = limit is not None and self.num_tokens >= limit
         return self._able and (self._over or (spent and self.resumable))
 
-    def request(self) -> Request:
+    def request(self, *, thinks_on: bool = False) -> Request:
         """What the next place is asked: as it was until something was said.
 
-        Whitespace at the end is left out, since templates trim it; it is recognized when it is said
-        again.
+        Left out at the end is what is to be said again: whitespace, which templates trim, and the
+        last word. Where that is all, the question is as it was, or behind the whole thought, which
+        a place can tell from an open one if it `thinks_on`.
         """
         if not self.begun:
             return self._request
-        parts: list[Part] = []
-        if thought := "".join(self._thought).rstrip():
-            parts.append(ReasoningPart(text=thought))
-        if text := "".join(self._text).rstrip():
-            parts.append(TextPart(text))
+        thinking = self.thinking
+        said = "".join(self._thought if thinking else self._text)
+        thought = "" if thinking else "".join(self._thought).rstrip()
+        kept = said.rstrip() if self.exact else _kept(said)
+        if not kept and thought and not thinks_on:
+            kept = said.rstrip()
+        self._again = said[len(kept) :]
+        self._num_again = 0
+        parts: list[Part] = [ReasoningPart(text=kept if thinking else thought)]
+        if not thinking:
+            parts = [*(parts if thought else ()), TextPart(kept)]
+        anew = not kept and not thought
+        message = Message(role="assistant", parts=tuple(parts))
+        return msgspec.structs.replace(
+            self._request,
+            messages=(*self._request.messages, *(() if anew else (message,))),
+            continues=not anew,
+            **self._left(_num_pieces(self._thought if thinking else self._text, self._again)),
+        )
+
+    def _left(self, num_again: int) -> dict[str, Any]:
+        """The request's limits, less what was said, but for so many tokens that come again."""
+        num_said = self.num_tokens - num_again
         sampling, thinking = self._request.sampling, self._request.thinking
         if thinking.budget_tokens is not None:
-            left = max(1, thinking.budget_tokens - self._num_thought)
+            num_thought = self._num_thought - (num_again if self.thinking else 0)
+            left = max(1, thinking.budget_tokens - num_thought)
             thinking = msgspec.structs.replace(thinking, budget_tokens=left)
         changes: dict[str, Any] = {}
         if sampling.max_tokens is not None:
-            changes["max_tokens"] = sampling.max_tokens - self.num_tokens
+            changes["max_tokens"] = sampling.max_tokens - num_said
         if sampling.min_tokens is not None:
-            changes["min_tokens"] = max(0, sampling.min_tokens - self.num_tokens) or None
-        return msgspec.structs.replace(
-            self._request,
-            messages=(*self._request.messages, Message(role="assistant", parts=tuple(parts))),
-            sampling=msgspec.structs.replace(sampling, **changes),
-            thinking=thinking,
-            continues=True,
-        )
+            changes["min_tokens"] = max(0, sampling.min_tokens - num_said) or None
+        return {
+            "sampling": msgspec.structs.replace(sampling, **changes),
+            "thinking": thinking,
+        }
 
     def events(self, events: AsyncIterator[Batch], *, holds: bool) -> AsyncIterator[Batch]:
         """A place's events as the answer's: of the first place, or of one that goes on.
@@ -114,7 +150,8 @@ class Resumable:
         cut there, the next place would find the rest of it alone, and not stop.
 
         Raises:
-            UpstreamError: The place was to go on, and began anew.
+            SaidOtherwise: The place was to begin with a word that was said, and did not.
+            UpstreamError: It was to go on, and began anew.
         """
         stops = self._request.sampling.stop if holds and self._able else ()
         if self.begun:
@@ -161,9 +198,7 @@ class Resumable:
 
     async def _joined(self, events: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         """What is new of it."""
-        thinking = self.thinking
-        said = "".join(self._thought if thinking else self._text)
-        again = said[len(said.rstrip()) :]
+        thinking, again = self.thinking, self._again
         async with closing(events):
             async for batch in events:
                 new: list[Event] = []
@@ -173,22 +208,30 @@ class Resumable:
                             self._warnings += event.warnings
                         case ReasoningDelta() if not thinking:
                             yield new
-                            raise UpstreamError(
-                                f"{self._request.model} thought anew in place of going on.",
-                                code="upstream_began_anew",
-                            )
-                        case TextDelta() if thinking:
-                            again = ""
-                            new.append(event)
-                        case TextDelta() | ReasoningDelta() if again:
+                            raise self._began_anew("thought anew in place of going on")
+                        case TextDelta() | ReasoningDelta() if again and (
+                            thinking == isinstance(event, ReasoningDelta)
+                        ):
                             num_same = _num_common(event.text, again)
+                            is_other = num_same < min(len(event.text), len(again))
+                            if is_other and not again.isspace():
+                                yield new
+                                raise self._began_anew("said another word in place of going on")
                             rest = event.text[num_same:]
                             again = "" if rest else again[num_same:]
+                            self._num_again += 0 if rest else len(event.logprobs) or 1
                             if rest:
                                 new.append(msgspec.structs.replace(event, text=rest))
+                        case TextDelta() | ToolCallStarted() | ChoiceFinished() if again.strip():
+                            yield new
+                            raise self._began_anew("ended in place of going on")
                         case _:
                             new.append(event)
                 yield new
+
+    def _began_anew(self, what: str) -> UpstreamError:
+        kind = UpstreamError if self.exact else SaidOtherwise
+        return kind(f"{self._request.model} {what}.", code="upstream_began_anew")
 
     async def _billed(self, events: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
         """The last place's bill has what was said before it in its prompt: it was answer."""
@@ -199,13 +242,16 @@ class Resumable:
                     yield batch
                     continue
                 bill = end.usage
+                again = min(self._num_again, bill.completion_tokens)
                 prompt = self._prompt_tokens or max(0, bill.prompt_tokens - before)
                 usage = msgspec.structs.replace(
                     bill,
                     prompt_tokens=prompt,
                     cached_tokens=min(bill.cached_tokens, prompt),
-                    completion_tokens=before + bill.completion_tokens,
-                    reasoning_tokens=thought + bill.reasoning_tokens,
+                    completion_tokens=before + bill.completion_tokens - again,
+                    reasoning_tokens=thought
+                    + bill.reasoning_tokens
+                    - min(again, bill.reasoning_tokens),
                 )
                 warnings = (*self._warnings, *end.warnings)
                 yield [
@@ -232,6 +278,26 @@ async def _held_back(events: AsyncIterator[Batch], stops: Sequence[str]) -> Asyn
                     ready += [*held, event]
                 held.clear()
             yield ready
+
+
+def _kept(text: str) -> str:
+    """`text` without its last word, if that can be told."""
+    tail = text[-LONGEST_WORD:]
+    for edge in (_WORD, _PART):
+        if found := edge.search(tail):
+            return text[: len(text) - len(tail) + found.start()].rstrip()
+    return "" if tail == text else text
+
+
+def _num_pieces(pieces: Sequence[str], end: str) -> int:
+    """How many of the last pieces are in `end` as a whole."""
+    num_pieces, left = 0, len(end)
+    for piece in reversed(pieces):
+        left -= len(piece)
+        if left < 0:
+            break
+        num_pieces += 1
+    return num_pieces
 
 
 def _may_stop(text: str, stops: Sequence[str]) -> bool:

@@ -4,20 +4,20 @@ Joins what the catalog knows, what the engine here offers, what was measured and
 choosing is `gateway.plan`, trying is `gateway.attempt`.
 """
 
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from glimt.catalog.available import Available
-from glimt.catalog.types import Deployment, Model
+from glimt.catalog.types import FREE, Deployment
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, ModelNotFound, RateLimited, UnsupportedParameter
-from glimt.core.provider import ModelInfo, Provider
+from glimt.core.provider import Provider
 from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
+from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
 from glimt.gateway.registry import Deployment as Registered, Registry
@@ -25,12 +25,16 @@ from glimt.gateway.stats import Stats
 
 
 class Road(msgspec.Struct, frozen=True, kw_only=True):
-    """What will be tried. `model` names it in numbers: that of the first step."""
+    """What will be tried. `model` names it in numbers: that of the first step.
+
+    `explain` makes the reasons of the order in words.
+    """
 
     steps: tuple[Step, ...]
     model: str
     stands_in: bool = False
     warnings: tuple[str, ...] = ()
+    explain: Callable[[], str] = str
 
 
 class Roads:
@@ -39,6 +43,10 @@ class Roads:
     Args:
         available: What can be called.
         providers: Whoever speaks to each of them, by slug.
+
+    Attributes:
+        places: What is on offer.
+        attempts: Tries a plan's steps.
     """
 
     def __init__(
@@ -59,14 +67,8 @@ class Roads:
         self._policy = policy or Policy()
         self._stats = stats
         self._circuits = Circuits(clock)
+        self.places = Places(self._available, stats, self._circuits.marked)
         self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
-
-    @property
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What is served elsewhere."""
-        catalog = self._available.catalog
-        slugs = dict.fromkeys(d.model for d in self._available.deployments)
-        return tuple(_info(catalog.models[slug]) for slug in slugs)
 
     def find(self, request: Request, registry: Registry) -> Road:
         """Plan.
@@ -86,35 +88,41 @@ class Roads:
                 raise UnsupportedParameter(
                     f"{field}: nobody who serves {request.model!r} can answer this", param=field
                 )
-            known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.models)))
+            known = ", ".join(dict.fromkeys(info.id for info in (*local, *self.places.models)))
             raise ModelNotFound(
                 f"There is no model {request.model!r} here. There is: {known}.", param="model"
             )
         made = plan(request, found, self._stats, self._policy)
         if not made.steps:
             raise self._nobody(made, request.model)
-        steps = tuple(
-            Step(
-                deployment=deployment,
-                provider=self._providers[deployment.provider],
-                continues=self._available.providers[deployment.provider].continues,
-            )
-            if deployment.provider != HERE.slug
-            else Step(
-                deployment=deployment,
-                provider=registry.find(deployment.upstream_model).provider,
-                local=True,
-                continues=True,
-                thinks_on=True,
-            )
-            for deployment in made.steps
-        )
+        steps = tuple(self._step(deployment, registry) for deployment in made.steps)
         first = made.steps[0]
         return Road(
             steps=steps,
             model=first.upstream_model if steps[0].local else first.model,
             stands_in=bool(made.stand_ins),
             warnings=made.warnings,
+            explain=made.explain,
+        )
+
+    def _step(self, deployment: Deployment, registry: Registry) -> Step:
+        if deployment.provider == HERE.slug:
+            return Step(
+                deployment=deployment,
+                provider=registry.find(deployment.upstream_model).provider,
+                prices=FREE,
+                local=True,
+                continues=True,
+                thinks_on=True,
+            )
+        row = self._available.providers[deployment.provider]
+        own = FREE if row.self_hosted else None
+        return Step(
+            deployment=deployment,
+            provider=self._providers[deployment.provider],
+            name=row.name,
+            prices=own if deployment.prices is None else deployment.prices,
+            continues=self._available.providers[deployment.provider].continues,
         )
 
     def _able(self, request: Request) -> Available:
@@ -152,21 +160,4 @@ def only_road(found: Registered, warnings: tuple[str, ...]) -> Road:
         model=found.model,
         stands_in=found.stands_in,
         warnings=warnings,
-    )
-
-
-def _info(model: Model) -> ModelInfo:
-    created = 0
-    if model.created:
-        day = dt.datetime.fromisoformat(model.created).replace(tzinfo=dt.UTC)
-        created = int(day.timestamp())
-    return ModelInfo(
-        id=model.slug,
-        owned_by=model.slug.partition("/")[0],
-        created=created,
-        context_length=model.context,
-        max_output_tokens=model.max_output,
-        description=model.description,
-        input_modalities=model.input_modalities,
-        aliases=model.aliases,
     )

@@ -1,12 +1,14 @@
 """A JSON body, field by field: what is there, what it must be, and what nobody asked for.
 
 The body's top level is decoded once into raw values, so that a field that no codec knows is noticed
-rather than dropped, and so that an error can name the field. `null` means: not said. Whole numbers
-may be written as `1024.0`, as some clients do.
+rather than dropped, and so that an error can name the field. What is long is decoded on the way
+where a body is as most are (`Shape`). `null` means: not said. Whole numbers may be written as
+`1024.0`, as some clients do.
 """
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -45,11 +47,57 @@ def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
 
 
+def element_paths(field: str, num: int) -> tuple[str, ...]:
+    """`field[0]`, `field[1]` and so on, `num` of them or more.
+
+    Agents send hundreds of messages, each of which may have to be named: the names are made once.
+    """
+    return _paths(field, max(num - 1, 15).bit_length())
+
+
+@functools.lru_cache(maxsize=64)
+def _paths(field: str, num_bits: int) -> tuple[str, ...]:
+    return tuple(f"{field}[{index}]" for index in range(2**num_bits))
+
+
+class Shape:
+    """What a format's bodies usually hold. Such a body is decoded in one pass instead of two.
+
+    Anything else, whether an unknown field or a mistake, takes the long way, which can explain it.
+    """
+
+    def __init__(self, names: str, long: Mapping[str, object]) -> None:
+        """`names` are those of short fields, with spaces between; `long` are types by name."""
+        short = [(name, msgspec.Raw, None) for name in names.split()]
+        typed: list[Any] = [(name, cast("Any", kind) | None, None) for name, kind in long.items()]
+        body = msgspec.defstruct("Body", [*typed, *short], forbid_unknown_fields=True, gc=False)
+        self._long = tuple(long)
+        self._short = tuple(names.split())
+        self._decoder: msgspec.json.Decoder[msgspec.Struct] = msgspec.json.Decoder(body)
+
+    def decode(self, body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]] | None:
+        """The long fields' values and the short ones' JSON; None where the body is another."""
+        try:
+            values = msgspec.structs.astuple(self._decoder.decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        long = dict(zip(self._long, values, strict=False))
+        short = zip(self._short, values[len(long) :], strict=True)
+        return (
+            {name: value for name, value in long.items() if value is not None},
+            {name: raw for name, raw in short if raw is not None and not _is_null(raw)},
+        )
+
+
 class Fields:
     """The fields of one body. Each is taken once; what is left was not understood."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, shape: Shape | None = None) -> None:
         """Raises InvalidRequest when the body is not a JSON object."""
+        self._decoded: dict[str, Any] = {}
+        if shape is not None and (usual := shape.decode(body)) is not None:
+            self._decoded, self._raw = usual
+            return
         try:
             given = _TOP_LEVEL.decode(body)
         except msgspec.ValidationError:
@@ -62,14 +110,18 @@ class Fields:
         # once, so nulls are gone and each reader below looks for itself.
         self._raw = {name: raw for name, raw in given.items() if not _is_null(raw)}
 
+    def decoded(self, name: str) -> Any | None:  # noqa: ANN401  as the shape says
+        """A long field that was decoded with the body; None where it is yet to be taken, if any."""
+        return self._decoded.pop(name, None)
+
     @property
     def names(self) -> frozenset[str]:
         """The fields that are there, not null and not taken yet."""
-        return frozenset(self._raw)
+        return frozenset((*self._raw, *self._decoded))
 
     def has(self, name: str) -> bool:
         """Whether a field is there and not null."""
-        return name in self._raw
+        return name in self._raw or name in self._decoded
 
     def peek(self, name: str) -> bytes:
         """A field's JSON text, left where it is; empty when it is absent."""
@@ -87,7 +139,9 @@ class Fields:
             InvalidRequest: It is something else; `param` is the path inside the field.
         """
         raw = self._raw.pop(name, None)
-        return None if raw is None else decode_as(raw, kind, name)
+        if raw is None:
+            return self._decoded.pop(name, None)
+        return decode_as(raw, kind, name)
 
     def raw(self, name: str) -> msgspec.Raw | None:
         """A field's JSON as it is, which was read once already; None when it is absent or null."""
@@ -130,8 +184,8 @@ class Fields:
 
     def rest(self) -> dict[str, Any]:
         """What nobody took, nulls left out."""
-        left = {name: decode_as(raw, ANYTHING, name) for name, raw in self._raw.items()}
-        return {name: value for name, value in left.items() if value is not None}
+        left: dict[str, Any] = {n: decode_as(raw, ANYTHING, n) for n, raw in self._raw.items()}
+        return left | self._decoded
 
 
 def decode_as(raw: msgspec.Raw | bytes, kind: type[T], path: str) -> T:

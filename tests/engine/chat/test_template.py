@@ -530,6 +530,13 @@ def test_encrypted_reasoning(template: ChatTemplate):
     assert prompt.warnings[0].startswith("messages[0]")
 
 
+def test_a_signature_of_somebody_else(template: ChatTemplate):
+    """A signed thought that comes this far is not ours: it is read, with a warning."""
+    part = ReasoningPart(text="hm", signature="theirs")
+    prompt = template.render(ask(say("assistant", part, "ok"), say("user", "b")))
+    assert [warning.partition(":")[0] for warning in prompt.warnings] == ["messages[0]"]
+
+
 def test_reserved_arguments(template: ChatTemplate):
     """Arguments of the template cannot replace what the server sets."""
     with pytest.raises(InvalidRequest) as caught:
@@ -643,7 +650,23 @@ def test_a_thought_that_goes_on(template: ChatTemplate, tokenizer: Tokenizer):
     assert prompt.thinking
 
 
-@pytest.mark.parametrize("last", [say("user", "q"), say("assistant", ReasoningPart(text="hm"))])
+def test_a_thought_that_is_over(template: ChatTemplate, tokenizer: Tokenizer):
+    """An empty text behind it says that only the answer is to come."""
+    begun = say("assistant", ReasoningPart(text="hm"), "")
+    prompt = template.render(ask(say("user", "q"), begun, continues=True))
+    assert tokenizer.decode(prompt.ids).endswith("<|assistant|><think>hm</think>")
+    assert not prompt.thinking
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        say("user", "q"),
+        say("assistant", ""),
+        say("assistant", ReasoningPart(text="hm")),
+        say("assistant", ReasoningPart(text="hm"), ""),
+    ],
+)
 def test_what_is_not_gone_on_with(template: ChatTemplate, last: Message):
     """A question is no beginning of an answer, nor a thought where thinking is switched off."""
     off = Thinking(enabled=False)

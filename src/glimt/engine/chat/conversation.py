@@ -92,6 +92,11 @@ def _assistant(message: Message, index: int, warnings: list[str]) -> Value:
             case ReasoningPart():
                 # A summary stands in where nothing more is known.
                 thoughts.append(part.text or part.summary or "")
+                if part.signature is not None:
+                    warnings.append(
+                        f"messages[{index}]: a thought's signature is not one of this server's; "
+                        "read all the same"
+                    )
                 if not part.text and part.encrypted is not None:
                     warnings.append(
                         f"messages[{index}]: encrypted reasoning was left out; only its producer "

@@ -124,12 +124,15 @@ class ChatTemplate:
         return self._begun(prompt, request.messages[-1]) if request.continues else prompt
 
     def _begun(self, prompt: Prompt, message: Message) -> Prompt:
-        """With an answer that is not over, as the model wrote it: a template would end it."""
+        """With an answer that is not over, as the model wrote it: a template would end it.
+
+        A text, even an empty one, says that the thought before it is over.
+        """
         thought = "".join(part.text for part in message.parts if isinstance(part, ReasoningPart))
         text = "".join(part.text for part in message.parts if isinstance(part, TextPart))
-        thinks = prompt.thinking and not text
+        thinks = prompt.thinking and not any(isinstance(part, TextPart) for part in message.parts)
         begun = thought if thinks else text
-        if message.role != "assistant" or not begun:
+        if message.role != "assistant" or not (begun or (prompt.thinking and thought)):
             raise InvalidRequest("only text of the assistant is continued", param="messages")
         ids = list(prompt.ids)
         if prompt.thinking:

@@ -14,7 +14,6 @@ from glimt.core.parts import (
     FilePart,
     ImagePart,
     Message,
-    Part,
     ReasoningPart,
     RefusalPart,
     TextPart,
@@ -23,43 +22,54 @@ from glimt.core.parts import (
 )
 from glimt.wire.ai_sdk.generation import Generation
 from glimt.wire.ai_sdk.prompt import OURS
+from glimt.wire.ai_sdk.types import SentCall, SentOutput, SentResult, SentText
 
 _THOUGHT: Final = ("signature", "encrypted", "summary", "id", "format")
 
 
 def write_prompt(messages: tuple[Message, ...], generation: Generation) -> list[dict[str, Any]]:
     """The messages. Raises UnsupportedParameter for what has no place in them."""
-    calls = {
-        part.id: part.name
-        for message in messages
-        for part in message.parts
-        if isinstance(part, ToolCallPart)
-    }
-    return [_message(m, f"messages[{i}]", generation, calls) for i, m in enumerate(messages)]
+    calls: dict[str, str] = {}
+    return [_message(m, i, generation, calls) for i, m in enumerate(messages)]
 
 
 def _message(
-    message: Message, path: str, generation: Generation, calls: dict[str, str]
+    message: Message, index: int, generation: Generation, calls: dict[str, str]
 ) -> dict[str, Any]:
+    """A message. `calls` learns the names of its calls' tools, which results repeat."""
+    role, parts = message.role, message.parts
     if message.name is not None:
+        path = f"messages[{index}]"
         raise UnsupportedParameter(f"{path}.name has no place in this protocol.", param=path)
-    if message.role == "system":
-        match message.parts:
-            case [TextPart(text=text)]:
-                return {"role": "system", "content": text}
-            case _:
-                raise UnsupportedParameter(f"{path}: a system message is one text.", param=path)
-    content = [
-        _part(part, f"{path}.parts[{index}]", generation, calls)
-        for index, part in enumerate(message.parts)
-    ]
-    return {"role": message.role, "content": content}
+    if role == "system":
+        if len(parts) == 1 and isinstance(parts[0], TextPart):
+            return {"role": role, "content": parts[0].text}
+        path = f"messages[{index}]"
+        raise UnsupportedParameter(f"{path}: a system message is one text.", param=path)
+    # What an agent sends by the hundred comes first, and needs no path.
+    content: list[Any] = []
+    for place, part in enumerate(parts):
+        if isinstance(part, ToolResultPart):
+            found = part.content
+            if len(found) == 1 and isinstance(found[0], TextPart):
+                output = SentOutput("error-text" if part.is_error else "text", found[0].text)
+            else:
+                output = _output(part, f"messages[{index}].parts[{place}]", generation)
+            content.append(SentResult(part.call_id, calls.get(part.call_id, ""), output))
+        elif isinstance(part, ToolCallPart):
+            calls[part.id] = part.name
+            content.append(SentCall(part.id, part.name, msgspec.Raw(part.arguments.encode())))
+        elif isinstance(part, TextPart):
+            content.append(SentText(part.text))
+        else:
+            content.append(_part(part, f"messages[{index}].parts[{place}]", generation))
+    return {"role": role, "content": content}
 
 
-def _part(part: Part, path: str, generation: Generation, calls: dict[str, str]) -> dict[str, Any]:
+def _part(
+    part: ReasoningPart | ImagePart | FilePart | RefusalPart, path: str, generation: Generation
+) -> dict[str, Any]:
     match part:
-        case TextPart():
-            return {"type": "text", "text": part.text}
         case ReasoningPart():
             proof = {name: getattr(part, name) for name in _THOUGHT}
             proof = {name: value for name, value in proof.items() if value is not None}
@@ -67,21 +77,6 @@ def _part(part: Part, path: str, generation: Generation, calls: dict[str, str]) 
             return {"type": "reasoning", "text": part.text, **options}
         case ImagePart() | FilePart():
             return {"type": "file", **_file(part, path, generation)}
-        case ToolCallPart():
-            return {
-                "type": "tool-call",
-                "toolCallId": part.id,
-                "toolName": part.name,
-                "input": msgspec.Raw(part.arguments.encode()),
-            }
-        case ToolResultPart():
-            return {
-                "type": "tool-result",
-                "toolCallId": part.call_id,
-                # The protocol wants the tool's name too; the call has it.
-                "toolName": calls.get(part.call_id, ""),
-                "output": _output(part, path, generation),
-            }
         case RefusalPart():
             raise UnsupportedParameter(f"{path}: a refusal has no place here.", param=path)
         case _:
@@ -89,16 +84,10 @@ def _part(part: Part, path: str, generation: Generation, calls: dict[str, str]) 
 
 
 def _output(part: ToolResultPart, path: str, generation: Generation) -> dict[str, Any]:
-    match part.content:
-        case [TextPart(text=text)]:
-            return {"type": "error-text" if part.is_error else "text", "value": text}
-        case _ if part.is_error:
-            raise UnsupportedParameter(f"{path}: what went wrong is told as one text.", param=path)
-        case _:
-            return {
-                "type": "content",
-                "value": [_output_part(item, path, generation) for item in part.content],
-            }
+    if part.is_error:
+        raise UnsupportedParameter(f"{path}: what went wrong is told as one text.", param=path)
+    value = [_output_part(item, path, generation) for item in part.content]
+    return {"type": "content", "value": value}
 
 
 def _output_part(

@@ -65,7 +65,11 @@ def _glm(
     """All GLM servers' fields as one body, each remembered under the name it came by."""
     body: dict[str, Any] = {}
     paths: dict[str, str] = {}
-    if reasoning is not None and reasoning != "provider-default":
+    if reasoning == "provider-default":
+        reasoning = None
+    if reasoning is None and given.keys().isdisjoint(GLM_SERVERS):
+        return Thinking(), {}
+    if reasoning is not None:
         body["reasoning_effort"], paths["reasoning_effort"] = reasoning, "reasoning"
     for server in GLM_SERVERS:
         fields = convert_as(given.get(server) or {}, dict[str, Any], f"{_WHOSE}.{server}")

@@ -25,7 +25,7 @@ from glimt.core.parts import (
 from glimt.wire.ai_sdk.options import GATEWAY
 from glimt.wire.ai_sdk.types import OutputPart, PromptMessage, PromptPart, ToolOutput
 from glimt.wire.codec import json_object
-from glimt.wire.fields import convert_as, decode_as, decoder
+from glimt.wire.fields import Fields, convert_as, decode_as, decoder, element_paths
 from glimt.wire.unknown import leave_out_unknown
 
 OURS: Final = "glimt"
@@ -48,25 +48,35 @@ _ALLOWED: Final = {
 _THOUGHT: Final = ("signature", "encrypted", "summary", "id", "format")
 _MESSAGES: Final = list[PromptMessage]
 _DECODER: Final[msgspec.json.Decoder[list[PromptMessage]]] = decoder(_MESSAGES)
+_STRING: Final = decoder(str)
 
 
-def read_prompt(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
-    """The messages of a call.
+def read_prompt(fields: Fields, warnings: list[str]) -> tuple[Message, ...]:
+    """`prompt`.
 
     Raises:
         InvalidRequest: One is malformed; `param` is its path.
         UnsupportedParameter: One uses what cannot be honoured here.
     """
-    try:
-        messages = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        messages = _known_fields(raw, error, warnings)
+    messages: list[PromptMessage] | None = fields.decoded("prompt")
+    if messages is None:
+        messages = _decoded(fields.raw("prompt"), warnings)
     if not messages:
         raise InvalidRequest("prompt is empty; give at least one message.", param="prompt")
     strangers: dict[str, None] = {}
-    read = tuple(_message(m, f"prompt[{i}]", strangers) for i, m in enumerate(messages))
+    paths = element_paths("prompt", len(messages))
+    read = tuple([_message(m, path, strangers) for m, path in zip(messages, paths, strict=False)])
     warnings.extend(f"{path} was not honoured: another provider's" for path in strangers)
     return read
+
+
+def _decoded(raw: msgspec.Raw | None, warnings: list[str]) -> list[PromptMessage]:
+    if raw is None:
+        raise InvalidRequest("prompt is missing.", param="prompt")
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _known_fields(raw, error, warnings)
 
 
 def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[PromptMessage]:
@@ -86,7 +96,8 @@ def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> M
             f"{path}.role must be one of {', '.join(_ROLES)}, not {message.role!r}.",
             param=f"{path}.role",
         )
-    _note_strangers(message.provider_options, path, strangers)
+    if message.provider_options:
+        _note_strangers(message.provider_options, path, strangers)
     if isinstance(message.content, str):
         if role == "tool":
             raise InvalidRequest(f"{path}.content must be a list.", param=f"{path}.content")
@@ -95,20 +106,50 @@ def _message(message: PromptMessage, path: str, strangers: dict[str, None]) -> M
         raise InvalidRequest(f"{path}.content must be a string.", param=f"{path}.content")
     parts: list[Part] = []
     for index, part in enumerate(message.content):
-        where = f"{path}.content[{index}]"
-        if part.type not in _ALLOWED[role]:
-            raise UnsupportedParameter(
-                f"{where}: a part of type {part.type!r} is not understood in a message of role "
-                f"{role}; there are {', '.join(_ALLOWED[role])}.",
-                param=f"{where}.type",
-            )
-        _note_strangers(part.provider_options, where, strangers)
-        parts.append(_part(part, where))
+        usual = _usual(part, role)
+        if usual is None:
+            usual = _looked_at(part, role, f"{path}.content[{index}]", strangers)
+        parts.append(usual)
     return Message(role=role, parts=tuple(parts))
 
 
-def _note_strangers(options: dict[str, Any] | None, path: str, strangers: dict[str, None]) -> None:
-    for name, value in (options or {}).items():
+def _usual(  # noqa: PLR0911  one for each kind, and for what keeps it from being one
+    part: PromptPart, role: Role
+) -> Part | None:
+    """What agents send by the hundred; None for what has to be looked at closer, with its path."""
+    kind, call_id, output = part.type, part.tool_call_id, part.output
+    if part.provider_options:
+        return None
+    if kind == "text":
+        text = part.text
+        return TextPart(text) if text is not None and role != "tool" else None
+    if call_id is None:
+        return None
+    if kind == "tool-call" and role == "assistant" and part.tool_name is not None:
+        return ToolCallPart(id=call_id, name=part.tool_name, arguments=_arguments(part.input))
+    if kind == "tool-result" and output is not None and output.type == "text" and role != "user":
+        try:
+            content = (TextPart(_STRING.decode(output.value)),)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return ToolResultPart(call_id=call_id, content=content)
+    return None
+
+
+def _looked_at(part: PromptPart, role: Role, path: str, strangers: dict[str, None]) -> Part:
+    if part.type not in _ALLOWED[role]:
+        raise UnsupportedParameter(
+            f"{path}: a part of type {part.type!r} is not understood in a message of role "
+            f"{role}; there are {', '.join(_ALLOWED[role])}.",
+            param=f"{path}.type",
+        )
+    if part.provider_options:
+        _note_strangers(part.provider_options, path, strangers)
+    return _part(part, path)
+
+
+def _note_strangers(options: dict[str, Any], path: str, strangers: dict[str, None]) -> None:
+    for name, value in options.items():
         if name == GATEWAY and isinstance(value, dict):
             members = cast("dict[str, Any]", value)
             if members.keys() <= _ANSWERED:
@@ -148,10 +189,8 @@ def _thought(part: PromptPart, path: str) -> ReasoningPart:
 
 def _arguments(raw: msgspec.Raw) -> str:
     """A call's arguments as the client wrote them; a string is their JSON text already."""
-    text = bytes(raw) or b"{}"
-    if text.startswith(b'"'):
-        return msgspec.json.decode(text, type=str) or "{}"
-    return text.decode()
+    text = str(raw, "utf-8") or "{}"
+    return _STRING.decode(text) or "{}" if text.startswith('"') else text
 
 
 def _result(part: PromptPart, path: str) -> ToolResultPart:

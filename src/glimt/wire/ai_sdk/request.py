@@ -22,10 +22,16 @@ from glimt.core.request import (
 from glimt.wire.ai_sdk.generation import MODEL_HEADER
 from glimt.wire.ai_sdk.options import GATEWAY, Options
 from glimt.wire.ai_sdk.prompt import read_prompt
-from glimt.wire.ai_sdk.types import FunctionTool, ResponseFormatField, ToolChoiceField
+from glimt.wire.ai_sdk.types import (
+    FunctionTool,
+    PlainTool,
+    PromptMessage,
+    ResponseFormatField,
+    ToolChoiceField,
+)
 from glimt.wire.chat_completions.tools import MAX_TOOLS
 from glimt.wire.codec import Call
-from glimt.wire.fields import Fields, convert_as
+from glimt.wire.fields import Fields, Shape, convert_as
 from glimt.wire.sampling import MAX_INTEGER, SERVICE_CLASSES
 from glimt.wire.unknown import leave_out_unknown
 
@@ -43,6 +49,11 @@ NAMES: Final = {
     "service_class": "providerOptions.gateway.serviceTier",
 }
 """How the client spells core's fields."""
+_USUAL: Final = Shape(
+    "headers maxOutputTokens temperature topP topK presencePenalty frequencyPenalty "
+    "stopSequences seed toolChoice responseFormat providerOptions includeRawChunks reasoning",
+    {"prompt": list[PromptMessage], "tools": list[PlainTool]},
+)
 
 
 def decode_request(body: bytes, *, model: str | None, stream: bool = False) -> Call:
@@ -56,11 +67,10 @@ def decode_request(body: bytes, *, model: str | None, stream: bool = False) -> C
         raise InvalidRequest(
             f"The header {MODEL_HEADER} is missing; it names the model.", param=MODEL_HEADER
         )
-    fields = Fields(body)
+    fields = Fields(body, _USUAL)
     warnings: list[str] = []
     names = dict(NAMES)
-    raw_prompt = fields.raw("prompt")
-    if raw_prompt is None:
+    if not fields.has("prompt"):
         raise InvalidRequest("prompt is missing.", param="prompt")
     if fields.flag("includeRawChunks"):
         warnings.append("includeRawChunks was not honoured: there are no other chunks than these")
@@ -72,7 +82,7 @@ def decode_request(body: bytes, *, model: str | None, stream: bool = False) -> C
     tools = _tools(fields, warnings)
     request = Request(
         model=model,
-        messages=read_prompt(raw_prompt, warnings),
+        messages=read_prompt(fields, warnings),
         tools=tools,
         tool_choice=_tool_choice(fields, tools, warnings),
         response_format=_response_format(fields, warnings),
@@ -128,12 +138,24 @@ def _service_class(given: dict[str, Any]) -> ServiceClass:
 
 
 def _tools(fields: Fields, warnings: list[str]) -> tuple[Tool, ...]:
+    plain: list[PlainTool] = fields.decoded("tools") or []
     given = fields.take("tools", list[dict[str, Any]]) or []
-    if len(given) > MAX_TOOLS:
+    if (num := len(plain) or len(given)) > MAX_TOOLS:
         raise InvalidRequest(
-            f"tools holds {len(given)} tools; at most {MAX_TOOLS} are allowed.", param="tools"
+            f"tools holds {num} tools; at most {MAX_TOOLS} are allowed.", param="tools"
         )
+    if plain:
+        return tuple([_declared(tool) for tool in plain])
     return tuple(_tool(raw, f"tools[{index}]", warnings) for index, raw in enumerate(given))
+
+
+def _declared(tool: PlainTool | FunctionTool) -> Tool:
+    return Tool(
+        name=tool.name,
+        description=tool.description,
+        parameters=tool.input_schema,
+        strict=tool.strict or False,
+    )
 
 
 def _tool(raw: dict[str, Any], path: str, warnings: list[str]) -> Tool:
@@ -153,12 +175,7 @@ def _tool(raw: dict[str, Any], path: str, warnings: list[str]) -> Tool:
         f"{path}.providerOptions.{name} was not honoured: another provider's"
         for name in tool.provider_options or ()
     )
-    return Tool(
-        name=tool.name,
-        description=tool.description,
-        parameters=tool.input_schema,
-        strict=tool.strict or False,
-    )
+    return _declared(tool)
 
 
 def _tool_choice(fields: Fields, tools: tuple[Tool, ...], warnings: list[str]) -> ToolChoice:

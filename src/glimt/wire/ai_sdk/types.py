@@ -6,12 +6,12 @@ fields, so that the reader learns about them; it then leaves them out and says s
 is not there is an empty `Raw`.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 
-class ToolOutput(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class ToolOutput(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """What a tool answered; `type` says what `value` is."""
 
     type: str
@@ -20,7 +20,7 @@ class ToolOutput(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     provider_options: dict[str, Any] | None = None
 
 
-class PromptPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class PromptPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """One part of a message's content; `type` says which of the others count."""
 
     type: str
@@ -40,7 +40,7 @@ class PromptPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     kind: str | None = None
 
 
-class PromptMessage(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class PromptMessage(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """One message. A system message is text, any other one parts."""
 
     role: str
@@ -48,7 +48,36 @@ class PromptMessage(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     provider_options: dict[str, Any] | None = None
 
 
-class OutputPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class SentText(msgspec.Struct, tag="text", gc=False):
+    """Text, as a client sends it. What it sends by the hundred has a shape of its own."""
+
+    text: str
+
+
+class SentCall(msgspec.Struct, rename="camel", tag="tool-call", gc=False):
+    """A call, as a client sends it."""
+
+    tool_call_id: str
+    tool_name: str
+    input: msgspec.Raw
+
+
+class SentResult(msgspec.Struct, rename="camel", tag="tool-result", gc=False):
+    """What a tool answered, as a client sends it."""
+
+    tool_call_id: str
+    tool_name: str
+    output: "SentOutput | dict[str, Any]"
+
+
+class SentOutput(msgspec.Struct, gc=False):
+    """The text that a tool answered; `type` says whether it is an error's."""
+
+    type: str
+    value: str
+
+
+class OutputPart(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """A part of what a tool answered, where that is no mere text or value."""
 
     type: str
@@ -70,6 +99,16 @@ class FunctionTool(msgspec.Struct, rename="camel"):
     provider_options: dict[str, Any] | None = None
     input_examples: list[Any] | None = None
     type: str = "function"
+
+
+class PlainTool(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """A declared function of which nothing has to be warned about."""
+
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    type: Literal["function"] = "function"
 
 
 class ToolChoiceField(msgspec.Struct, rename="camel"):

@@ -24,7 +24,7 @@ from glimt.core.parts import (
 )
 from glimt.wire.chat_completions.media import file_part, image_part, media_part, sound_part
 from glimt.wire.chat_completions.types import ChatMessage, ContentPart, ReasoningDetail, ToolCall
-from glimt.wire.fields import convert_as, decode_as, decoder
+from glimt.wire.fields import Fields, convert_as, decode_as, decoder
 from glimt.wire.unknown import leave_out_unknown
 
 Content: TypeAlias = str | Sequence[ContentPart | str] | None
@@ -39,22 +39,30 @@ _ROLES: Final[dict[str, Role]] = {
 _DECODER: Final[msgspec.json.Decoder[list[ChatMessage]]] = decoder(list[ChatMessage])
 
 
-def read_messages(raw: msgspec.Raw, warnings: list[str]) -> tuple[Message, ...]:
-    """The messages of a request.
+def read_messages(fields: Fields, warnings: list[str]) -> tuple[Message, ...]:
+    """`messages`.
 
     Raises:
         InvalidRequest: One is malformed; `param` is its path.
         UnsupportedParameter: One uses what cannot be honoured here.
     """
-    try:
-        messages = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        messages = _known_fields(raw, error, warnings)
+    messages: list[ChatMessage] | None = fields.decoded("messages")
+    if messages is None:
+        messages = _decoded(fields.raw("messages"), warnings)
     if not messages:
         raise InvalidRequest("messages is empty; give at least one.", param="messages")
     # Calls and results, which are most of an agent's hundreds of messages, are read without a path;
     # what is wrong with them makes one.
     return tuple([_message(message, index) for index, message in enumerate(messages)])
+
+
+def _decoded(raw: msgspec.Raw | None, warnings: list[str]) -> list[ChatMessage]:
+    if raw is None:
+        raise InvalidRequest("messages is missing.", param="messages")
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _known_fields(raw, error, warnings)
 
 
 def _known_fields(raw: msgspec.Raw, error: Exception, warnings: list[str]) -> list[ChatMessage]:

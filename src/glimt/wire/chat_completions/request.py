@@ -7,7 +7,7 @@ OpenRouter and vLLM that clients of GLM models send. Fields that nobody here kno
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,12 +16,14 @@ from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
+from glimt.wire.chat_completions.metadata import is_asked
 from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
+from glimt.wire.chat_completions.types import ChatMessage
 from glimt.wire.codec import Call
 from glimt.wire.dialect import OPENAI, Dialect, check_header, widened
-from glimt.wire.fields import ANYTHING, Fields
+from glimt.wire.fields import ANYTHING, Fields, Shape
 from glimt.wire.sampling import (
     read_cache_salt,
     read_deadline,
@@ -54,6 +56,14 @@ _IGNORED: Final = {
 }
 """Fields that may be ignored, with a warning that says what happens instead."""
 
+_USUAL: Final = Shape(
+    "model stream stream_options max_tokens max_completion_tokens temperature top_p top_k "
+    "seed stop n user metadata tool_choice parallel_tool_calls response_format reasoning "
+    "reasoning_effort thinking tool_stream service_tier provider usage prompt_cache_key "
+    "presence_penalty frequency_penalty logprobs top_logprobs",
+    {"messages": list[ChatMessage], "tools": list[dict[str, Any]]},
+)
+
 _MAX_METADATA: Final = 16
 _MAX_METADATA_KEY: Final = 64
 _MAX_METADATA_VALUE: Final = 512
@@ -68,7 +78,7 @@ def decode_request(
         InvalidRequest: A field is missing, malformed or contradictory; `param` names it.
         UnsupportedParameter: A field asks for what this server does not do.
     """
-    fields = Fields(body)
+    fields = Fields(body, _USUAL)
     warnings: list[str] = []
     names: dict[str, str] = {}
     check_header(headers)
@@ -83,13 +93,11 @@ def decode_request(
         thinking = msgspec.structs.replace(thinking, clear=False)
     tools = read_tools(fields)
     parallel = fields.flag("parallel_tool_calls")
-    raw_messages = fields.raw("messages")
-    if raw_messages is None:
-        raise InvalidRequest("messages is missing.", param="messages")
+    messages = read_messages(fields, warnings)
     request_id, session = fields.text("request_id"), fields.text("session_id")
     request = Request(
         model=model,
-        messages=read_messages(raw_messages, warnings),
+        messages=messages,
         tools=tools,
         tool_choice=read_tool_choice(fields, tools),
         parallel_tool_calls=True if parallel is None else parallel,
@@ -116,6 +124,7 @@ def decode_request(
         names=names,
         dialect=dialect,
         request_id=request_id,
+        router_metadata=bool(headers) and is_asked(headers),
     )
 
 

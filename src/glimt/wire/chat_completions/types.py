@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from glimt.wire.chat_completions.metadata import RouterMetadata
 from glimt.wire.openai_types import Extension, TimeInfo, Usage
 
 
@@ -40,7 +41,7 @@ class MediaUrl(msgspec.Struct, forbid_unknown_fields=True):
     url: str
 
 
-class ContentPart(msgspec.Struct, forbid_unknown_fields=True):
+class ContentPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One part of a message's content; `type` says which of the others counts."""
 
     type: str = "text"
@@ -57,14 +58,14 @@ class ContentPart(msgspec.Struct, forbid_unknown_fields=True):
     prompt_cache_breakpoint: Any = None
 
 
-class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+class FunctionCall(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A name and the arguments' JSON text; some clients send the object itself."""
 
     name: str
     arguments: str | dict[str, Any] | None = None
 
 
-class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
+class ToolCall(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A call in an assistant's turn."""
 
     id: str | None = None
@@ -74,7 +75,7 @@ class ToolCall(msgspec.Struct, forbid_unknown_fields=True):
     index: int | None = None
 
 
-class ReasoningDetail(msgspec.Struct, forbid_unknown_fields=True):
+class ReasoningDetail(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """OpenRouter's form of a thought; the item goes back to its producer as it came."""
 
     type: str
@@ -87,7 +88,7 @@ class ReasoningDetail(msgspec.Struct, forbid_unknown_fields=True):
     data: str | None = None
 
 
-class ChatMessage(msgspec.Struct, forbid_unknown_fields=True):
+class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One message, every role. What the reply of an earlier call held may be sent back as it is."""
 
     role: str
@@ -209,6 +210,7 @@ class ChatCompletion(msgspec.Struct):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
+    openrouter_metadata: RouterMetadata | msgspec.UnsetType = msgspec.UNSET
 
 
 class Delta(msgspec.Struct):
@@ -251,3 +253,4 @@ class Chunk(msgspec.Struct):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
+    openrouter_metadata: RouterMetadata | msgspec.UnsetType = msgspec.UNSET

@@ -3,6 +3,8 @@
 import base64
 from typing import Any
 
+import msgspec
+
 from glimt.core.errors import UnsupportedParameter
 from glimt.core.parts import (
     FilePart,
@@ -16,8 +18,9 @@ from glimt.core.parts import (
 )
 from glimt.wire.messages.blocks import PDF
 from glimt.wire.messages.events import json_arguments
+from glimt.wire.messages.types import SentResult, TextBlock, ToolUseBlock
 
-Content = str | list[dict[str, Any]]
+Content = str | list[Any]
 
 
 def write_messages(messages: tuple[Message, ...]) -> tuple[Content | None, list[dict[str, Any]]]:
@@ -28,48 +31,49 @@ def write_messages(messages: tuple[Message, ...]) -> tuple[Content | None, list[
     """
     system: Content | None = None
     written: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] | None = None
+    results: list[Any] | None = None
     for index, message in enumerate(messages):
+        parts, role = message.parts, message.role
         if message.name is not None:
             path = f"messages[{index}].name"
             raise UnsupportedParameter(f"{path} has no place here.", param=path)
-        content = _content(message, index)
-        if index == 0 and message.role == "system" and content:
-            system = content
+        if role == "tool":
+            if results is None:
+                results = []
+                written.append({"role": "user", "content": results})
+            results += _blocks(parts, role, index)
             continue
-        if message.role != "tool":
-            written.append({"role": message.role, "content": content})
-            results = None
-        elif results is None:
-            results = [*content] if isinstance(content, list) else []
-            written.append({"role": "user", "content": results})
-        elif isinstance(content, list):
-            results += content
+        results = None
+        content: Content
+        if len(parts) == 1 and isinstance(parts[0], TextPart):
+            content = parts[0].text
+        else:
+            content = _blocks(parts, role, index)
+        if index == 0 and role == "system" and content:
+            system = content
+        else:
+            written.append({"role": role, "content": content})
     return system, written
 
 
-def _content(message: Message, index: int) -> Content:
-    parts, role = message.parts, message.role
-    if len(parts) == 1 and isinstance(parts[0], TextPart) and role != "tool":
-        return parts[0].text
+def _blocks(parts: tuple[Part, ...], role: str, index: int) -> list[Any]:
     # What an agent sends by the hundred comes first, and needs no path.
-    return [
-        {"type": "text", "text": part.text}
-        if isinstance(part, TextPart) and role != "tool"
-        else _block(part, role, f"messages[{index}].parts[{place}]")
-        for place, part in enumerate(parts)
-    ]
+    blocks: list[Any] = []
+    for place, part in enumerate(parts):
+        if isinstance(part, ToolResultPart) and role == "tool":
+            block = _result(part, index, place)
+        elif isinstance(part, TextPart) and role != "tool":
+            block = TextBlock(part.text)
+        elif isinstance(part, ToolCallPart) and role == "assistant":
+            block = ToolUseBlock(part.id, part.name, json_arguments(part.arguments))
+        else:
+            block = _block(part, role, f"messages[{index}].parts[{place}]")
+        blocks.append(block)
+    return blocks
 
 
 def _block(part: Part, role: str, path: str) -> dict[str, Any]:
     match part:
-        case TextPart() if role != "tool":
-            return {"type": "text", "text": part.text}
-        case ToolCallPart() if role == "assistant":
-            arguments = json_arguments(part.arguments)
-            return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
-        case ToolResultPart() if role == "tool":
-            return _result(part, path)
         case ImagePart() | FilePart() if role == "user":
             return _file(part, path)
         case ReasoningPart() if role == "assistant":
@@ -91,16 +95,16 @@ def _thought(part: ReasoningPart, path: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
 
 
-def _result(part: ToolResultPart, path: str) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.call_id}
+def _result(part: ToolResultPart, index: int, place: int) -> SentResult:
     content = part.content
     if len(content) == 1 and isinstance(content[0], TextPart):
-        block["content"] = content[0].text
-    elif content:
-        block["content"] = [_block(item, "user", path) for item in content]
-    if part.is_error:
-        block["is_error"] = True
-    return block
+        return SentResult(part.call_id, content[0].text, part.is_error)
+    path = f"messages[{index}].parts[{place}]"
+    blocks = [
+        TextBlock(item.text) if isinstance(item, TextPart) else _file(item, path)
+        for item in content
+    ]
+    return SentResult(part.call_id, blocks or msgspec.UNSET, part.is_error)
 
 
 def _file(part: ImagePart | FilePart, path: str) -> dict[str, Any]:

@@ -10,9 +10,17 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from glimt.core.errors import InvalidRequest
-from glimt.core.parts import Message, Part, ReasoningPart, Role, TextPart, ToolCallPart
+from glimt.core.parts import (
+    Message,
+    Part,
+    ReasoningPart,
+    Role,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from glimt.wire.codec import json_object
-from glimt.wire.fields import decode_as, decoder
+from glimt.wire.fields import Fields, decode_as, decoder, element_paths
 from glimt.wire.messages.blocks import plain_parts, required, tool_result
 from glimt.wire.messages.signatures import Signatures
 from glimt.wire.messages.types import Block, MessageField
@@ -48,25 +56,35 @@ class Reader:
         self._names = names
         self._warnings = warnings
         self._messages: list[Message] = []
+        self._places: list[str] = []
 
-    def read(self, system: msgspec.Raw | None, messages: msgspec.Raw) -> tuple[Message, ...]:
-        """Both fields' JSON texts as messages.
+    def read(self, fields: Fields) -> tuple[Message, ...]:
+        """`system` and `messages`.
 
         Raises:
             InvalidRequest: One is malformed; `param` is its path.
             UnsupportedParameter: One uses what cannot be honoured here.
         """
-        if system is not None:
+        if (system := fields.raw("system")) is not None:
             self._system(system)
-        try:
-            found = _DECODER.decode(messages)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            found = self._known(messages, error, list[MessageField], "messages")
+        found: list[MessageField] | None = fields.decoded("messages")
+        if found is None:
+            found = self._decoded(fields.raw("messages"))
         if not found:
             raise InvalidRequest("messages is empty; give at least one.", param="messages")
-        for index, message in enumerate(found):
-            self._message(message, f"messages[{index}]")
+        for message, path in zip(found, element_paths("messages", len(found)), strict=False):
+            self._message(message, path)
+        ours = element_paths("messages", len(self._messages))
+        self._names.update(zip(ours, self._places, strict=False))
         return tuple(self._messages)
+
+    def _decoded(self, raw: msgspec.Raw | None) -> list[MessageField]:
+        if raw is None:
+            raise InvalidRequest("messages is missing.", param="messages")
+        try:
+            return _DECODER.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return self._known(raw, error, list[MessageField], "messages")
 
     def _known(self, raw: msgspec.Raw, error: Exception, kind: type[T], path: str) -> T:
         """The slow way, when something was unknown; anything else is the client's mistake."""
@@ -78,9 +96,7 @@ class Reader:
         return decode_as(json_object(document), kind, path)
 
     def _add(self, role: Role, parts: list[Part], path: str) -> None:
-        ours = f"messages[{len(self._messages)}]"
-        if ours != path:
-            self._names[ours] = path
+        self._places.append(path)
         self._messages.append(Message(role=role, parts=tuple(parts)))
 
     def _system(self, raw: msgspec.Raw) -> None:
@@ -125,7 +141,7 @@ class Reader:
         elif role == "system":
             self._add(role, self._instructions(content, f"{path}.content"), path)
         elif role == "assistant":
-            self._add(role, self._turn(content, f"{path}.content"), path)
+            self._add(role, self._turn(content, path), path)
         else:
             self._user(content, path)
 
@@ -133,38 +149,45 @@ class Reader:
         """What the user says, and results of tools, in order of appearance."""
         parts: list[Part] = []
         for index, block in enumerate(content):
-            where = f"{path}.content[{index}]"
             if block.type != "tool_result":
-                self._plain(block, where, parts)
+                self._plain(block, f"{path}.content[{index}]", parts)
                 continue
             if parts:
                 self._add("user", parts, path)
                 parts = []
-            self._add("tool", [tool_result(block, where, self._warnings)], path)
+            self._add("tool", [self._result(block, path, index)], path)
         if parts or not content:
             self._add("user", parts, path)
 
+    def _result(self, block: Block, path: str, index: int) -> ToolResultPart:
+        content, call_id = block.content, block.tool_use_id
+        if isinstance(content, str) and call_id is not None and not block.is_error:
+            return ToolResultPart(call_id=call_id, content=(TextPart(content),))
+        return tool_result(block, f"{path}.content[{index}]", self._warnings)
+
     def _turn(self, content: list[Block], path: str) -> list[Part]:
+        """What the model wrote. What agents send by the hundred comes first, and needs no path."""
         parts: list[Part] = []
         for index, block in enumerate(content):
             kind = block.type
             if kind == "text" and block.text is not None and not block.citations:
                 parts.append(TextPart(block.text))
-                continue
-            where = f"{path}[{index}]"
-            match kind:
-                case "tool_use":
-                    parts.append(_call(block, where))
-                case "thinking":
-                    parts.append(self._thought(block, where))
-                case "redacted_thinking":
-                    data = required(block.data, where, "data")
-                    parts.append(ReasoningPart(encrypted=data))
-                case "compaction" if isinstance(block.content, str):
-                    parts.append(TextPart(block.content))
-                case _:
-                    self._plain(block, where, parts)
+            elif kind == "tool_use":
+                parts.append(_call(block, path, index))
+            else:
+                self._rarer(block, f"{path}.content[{index}]", parts)
         return parts
+
+    def _rarer(self, block: Block, path: str, parts: list[Part]) -> None:
+        match block.type:
+            case "thinking":
+                parts.append(self._thought(block, path))
+            case "redacted_thinking":
+                parts.append(ReasoningPart(encrypted=required(block.data, path, "data")))
+            case "compaction" if isinstance(block.content, str):
+                parts.append(TextPart(block.content))
+            case _:
+                self._plain(block, path, parts)
 
     def _plain(self, block: Block, path: str, parts: list[Part]) -> None:
         if block.type in _ELSEWHERE:
@@ -180,17 +203,19 @@ class Reader:
             return ReasoningPart(text=text)
         if self._signatures is not None and self._signatures.verify(text, signature):
             return ReasoningPart(text=text)
-        self._warnings.append(f"{path}.signature is not one of this server's; read all the same")
+        # Perhaps that of whoever is asked next; our own engine says what it makes of it.
         return ReasoningPart(text=text, signature=signature)
 
 
-def _call(block: Block, path: str) -> ToolCallPart:
+def _call(block: Block, path: str, index: int) -> ToolCallPart:
+    name, call_id = block.name, block.id
     arguments = bytes(block.input).decode()
+    if call_id is None or name is None:
+        path = f"{path}.content[{index}].{'id' if call_id is None else 'name'}"
+        raise InvalidRequest(f"{path} is missing.", param=path)
     if not arguments.startswith("{"):
         if arguments not in ("", "null"):
-            raise InvalidRequest(f"{path}.input must be an object.", param=f"{path}.input")
+            path = f"{path}.content[{index}].input"
+            raise InvalidRequest(f"{path} must be an object.", param=path)
         arguments = "{}"
-    if block.id is None or block.name is None:
-        name = "id" if block.id is None else "name"
-        raise InvalidRequest(f"{path}.{name} is missing.", param=f"{path}.{name}")
-    return ToolCallPart(id=block.id, name=block.name, arguments=arguments)
+    return ToolCallPart(id=call_id, name=name, arguments=arguments)

@@ -13,11 +13,12 @@ from glimt.core.limits import MAX_STOPS, RANGES
 from glimt.core.request import Request, Sampling, ServiceClass
 from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.codec import Call
-from glimt.wire.fields import ANYTHING, Fields
+from glimt.wire.fields import ANYTHING, Fields, Shape
 from glimt.wire.messages.content import Reader
 from glimt.wire.messages.signatures import Signatures
 from glimt.wire.messages.thinking import read_output
 from glimt.wire.messages.tools import read_tool_choice, read_tools
+from glimt.wire.messages.types import MessageField, ToolField
 from glimt.wire.sampling import SERVICE_CLASSES, read_cache_salt, read_deadline
 
 NAMES: Final = {
@@ -43,6 +44,12 @@ _IGNORED: Final = {
 _NOTHING: Final[tuple[object, ...]] = (None, False, [])
 """What clients send in them where they have nothing to ask for."""
 
+_USUAL: Final = Shape(
+    "model system max_tokens stream temperature top_p top_k stop_sequences metadata thinking "
+    "tool_choice output_config output_format context_management service_tier cache_control",
+    {"messages": list[MessageField], "tools": list[ToolField]},
+)
+
 
 def decode_request(
     body: bytes, *, headers: Mapping[str, str], signatures: Signatures | None
@@ -64,7 +71,7 @@ def decode_count(body: bytes, *, headers: Mapping[str, str], signatures: Signatu
 def _decode(
     body: bytes, headers: Mapping[str, str], signatures: Signatures | None, *, counts: bool
 ) -> Call:
-    fields = Fields(body)
+    fields = Fields(body, _USUAL)
     warnings: list[str] = []
     names = dict(NAMES)
     model = fields.text("model")
@@ -76,15 +83,13 @@ def _decode(
     fields.take("cache_control", ANYTHING)  # Every full page of a prompt is cached anyway.
     stream = fields.flag("stream") or False
     reader = Reader(signatures=signatures, names=names, warnings=warnings)
-    system = fields.raw("system")
-    raw_messages = fields.raw("messages")
-    if raw_messages is None:
+    if not fields.has("messages"):
         raise InvalidRequest("messages is missing.", param="messages")
     if not counts and not fields.has("max_tokens"):
         raise InvalidRequest(
             "max_tokens is missing; it limits the answer, thought included.", param="max_tokens"
         )
-    messages = reader.read(system, raw_messages)
+    messages = reader.read(fields)
     tools = read_tools(fields, names, warnings)
     choice, parallel = read_tool_choice(fields, tools, warnings)
     thinking, response_format = read_output(fields, names, warnings)

@@ -23,13 +23,12 @@ _DECODER: Final[msgspec.json.Decoder[list[ToolField | None]]] = decoder(
 
 def read_tools(fields: Fields, names: dict[str, str], warnings: list[str]) -> tuple[Tool, ...]:
     """`tools`; `names` learns where the client wrote each, if others are left out before it."""
-    raw = fields.raw("tools")
-    if raw is None:
-        return ()
-    try:
-        given = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        given = _known(raw, warnings)
+    given: list[ToolField | None] = fields.decoded("tools") or []
+    if (raw := fields.raw("tools")) is not None:
+        try:
+            given = _DECODER.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            given = _known(raw, warnings)
     if len(given) > MAX_TOOLS:
         raise InvalidRequest(
             f"tools holds {len(given)} tools; at most {MAX_TOOLS} are allowed.", param="tools"

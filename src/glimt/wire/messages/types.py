@@ -12,7 +12,7 @@ import msgspec
 from glimt.wire.openai_types import Extension
 
 
-class Source(msgspec.Struct, forbid_unknown_fields=True):
+class Source(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Where an image or a document comes from.
 
     Attributes:
@@ -29,7 +29,7 @@ class Source(msgspec.Struct, forbid_unknown_fields=True):
     content: "str | list[Block] | None" = None
 
 
-class Block(msgspec.Struct, forbid_unknown_fields=True):
+class Block(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One block of a message's content, of any kind.
 
     Attributes:
@@ -62,14 +62,14 @@ class Block(msgspec.Struct, forbid_unknown_fields=True):
     cache_control: Any = None
 
 
-class MessageField(msgspec.Struct, forbid_unknown_fields=True):
+class MessageField(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One message. Claude Code sends instructions in messages of role `system` too."""
 
     role: str
     content: str | list[Block]
 
 
-class ToolField(msgspec.Struct, forbid_unknown_fields=True):
+class ToolField(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A tool of the client's. Those that the server would have to run are left out.
 
     Attributes:
@@ -175,31 +175,39 @@ class UsageOut(msgspec.Struct, omit_defaults=True):
     service_tier: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class TextBlock(msgspec.Struct, tag_field="type", tag="text"):
+class TextBlock(msgspec.Struct, gc=False, tag_field="type", tag="text"):
     """What the model says."""
 
     text: str
 
 
-class ThinkingBlock(msgspec.Struct, tag_field="type", tag="thinking"):
+class ThinkingBlock(msgspec.Struct, gc=False, tag_field="type", tag="thinking"):
     """What it thinks. `signature` is empty until the thought is whole, or where nobody signs."""
 
     thinking: str
     signature: str = ""
 
 
-class RedactedBlock(msgspec.Struct, tag_field="type", tag="redacted_thinking"):
+class RedactedBlock(msgspec.Struct, gc=False, tag_field="type", tag="redacted_thinking"):
     """What only its producer can read."""
 
     data: str
 
 
-class ToolUseBlock(msgspec.Struct, tag_field="type", tag="tool_use"):
+class ToolUseBlock(msgspec.Struct, gc=False, tag_field="type", tag="tool_use"):
     """A call. In a stream `input` is empty, and comes in pieces."""
 
     id: str
     name: str
     input: msgspec.Raw
+
+
+class SentResult(msgspec.Struct, gc=False, tag_field="type", tag="tool_result", omit_defaults=True):
+    """What a tool answered, as a client sends it."""
+
+    tool_use_id: str
+    content: str | list[Any] | msgspec.UnsetType = msgspec.UNSET
+    is_error: bool = False
 
 
 BlockOut = TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock

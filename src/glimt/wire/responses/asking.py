@@ -6,7 +6,6 @@ refused by name, never left out.
 """
 
 import base64
-from collections.abc import Sequence
 from typing import Any, Final, assert_never
 
 from glimt.core.errors import UnsupportedParameter
@@ -37,6 +36,7 @@ from glimt.wire.chat_completions.asking import data_address, sampling_fields
 from glimt.wire.chat_completions.routing import write_routing
 from glimt.wire.codec import json_object
 from glimt.wire.responses.request import ENCRYPTED, LOGPROBS
+from glimt.wire.responses.types import SentCall, SentMessage, SentResult, SentText
 
 _CONTEXTS: Final = {True: "current_turn", False: "all_turns"}
 
@@ -52,9 +52,9 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         raise UnsupportedParameter("A raw prompt is no conversation.", param="prompt")
     if request.num_choices != 1:
         raise UnsupportedParameter("num_choices: this format has one answer.", param="num_choices")
-    items: list[dict[str, Any]] = []
+    items: list[Any] = []
     for index, message in enumerate(request.messages):
-        items += _items(message, f"messages[{index}]")
+        _add(items, message, index)
     body: dict[str, Any] = {
         "model": request.model,
         "input": items,
@@ -99,41 +99,37 @@ def _sampling(request: Request) -> dict[str, Any]:
     return {**fields, "include": include}
 
 
-def _items(message: Message, path: str) -> list[dict[str, Any]]:
-    """The items of one message; of the assistant's turn there may be several, or none."""
+def _add(items: list[Any], message: Message, index: int) -> None:
+    """The items of one message; of the assistant's turn there may be several, or none.
+
+    Paths are made where one is needed: an agent's request has hundreds of messages.
+    """
+    role, parts = message.role, message.parts
     if message.name is not None:
-        raise UnsupportedParameter(
-            f"{path}.name: messages have no names in this format.", param=f"{path}.name"
-        )
-    if message.role == "tool":
-        return [_result(part, f"{path}.parts[{i}]") for i, part in enumerate(message.parts)]
-    if message.role != "assistant":
-        return [_message(message.role, message.parts, path)]
-    items: list[dict[str, Any]] = []
-    said: list[Part] = []
-    for index, part in enumerate(message.parts):
-        if not isinstance(part, (ReasoningPart, ToolCallPart)):
-            said.append(part)
-            continue
-        if said:
-            items.append(_message("assistant", said, path))
-            said = []
-        is_call = isinstance(part, ToolCallPart)
-        items.append(_call(part) if is_call else _thought(part, f"{path}.parts[{index}]"))
-    if said or not items:
-        items.append(_message("assistant", said, path))
-    return items
-
-
-def _message(role: str, parts: Sequence[Part], path: str) -> dict[str, Any]:
+        path = f"messages[{index}].name"
+        raise UnsupportedParameter(f"{path}: messages have no names in this format.", param=path)
+    if role == "tool":
+        for place, part in enumerate(parts):
+            items.append(_result(part, index, place))
+        return
+    said: list[SentText | dict[str, Any]] = []
     kind = "output_text" if role == "assistant" else "input_text"
-    content = [
-        {"type": kind, "text": part.text}
-        if isinstance(part, TextPart) and not part.citations
-        else _part(part, f"{path}.parts[{i}]", kind)
-        for i, part in enumerate(parts)
-    ]
-    return {"type": "message", "role": role, "content": content}
+    num_before = len(items)
+    for place, part in enumerate(parts):
+        if isinstance(part, TextPart) and not part.citations:
+            said.append(SentText(kind, part.text))
+        elif role == "assistant" and isinstance(part, (ToolCallPart, ReasoningPart)):
+            if said:
+                items.append(SentMessage(role, said))
+                said = []
+            if isinstance(part, ToolCallPart):
+                items.append(SentCall(part.id, part.name, part.arguments))
+            else:
+                items.append(_thought(part, f"messages[{index}].parts[{place}]"))
+        else:
+            said.append(_part(part, f"messages[{index}].parts[{place}]", kind))
+    if said or len(items) == num_before:
+        items.append(SentMessage(role, said))
 
 
 def _thought(part: ReasoningPart, path: str) -> dict[str, Any]:
@@ -154,25 +150,16 @@ def _thought(part: ReasoningPart, path: str) -> dict[str, Any]:
     return item
 
 
-def _call(part: ToolCallPart) -> dict[str, Any]:
-    return {
-        "type": "function_call",
-        "call_id": part.id,
-        "name": part.name,
-        "arguments": part.arguments,
-    }
-
-
-def _result(part: Part, path: str) -> dict[str, Any]:
+def _result(part: Part, index: int, place: int) -> SentResult:
     if not isinstance(part, ToolResultPart):
+        path = f"messages[{index}].parts[{place}]"
         raise UnsupportedParameter(f"{path} is no result of a tool.", param=path)
-    output: str | list[dict[str, Any]]
     content = part.content
     if len(content) == 1 and isinstance(content[0], TextPart):
-        output = content[0].text
-    else:
-        output = [_part(p, f"{path}.content[{i}]", "input_text") for i, p in enumerate(content)]
-    return {"type": "function_call_output", "call_id": part.call_id, "output": output}
+        return SentResult(part.call_id, content[0].text)
+    path = f"messages[{index}].parts[{place}].content"
+    output = [_part(p, f"{path}[{i}]", "input_text") for i, p in enumerate(content)]
+    return SentResult(part.call_id, output)
 
 
 def _part(part: Part, path: str, kind: str) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from glimt.wire.codec import Call
 from glimt.wire.responses.types import InputItem
 
 
+class _Written(msgspec.Struct):
+    input: str | list[dict[str, Any]] | None = None
+
+
 class ToolWord(msgspec.Struct, frozen=True, kw_only=True):
     """How a client calls a tool that core knows by one name.
 
@@ -37,7 +41,7 @@ class ResponseCall(Call, frozen=True, kw_only=True):
 
     Attributes:
         items: The input, in the client's order.
-        raw_input: The same as the client wrote it, for whoever keeps it; always a list.
+        body: All of it as the client wrote it, for whoever keeps it.
         previous: The response that this one continues.
         references: Ids of kept items that the input names.
         store: Whether the response is to be kept; None where the client does not say.
@@ -49,7 +53,7 @@ class ResponseCall(Call, frozen=True, kw_only=True):
     """
 
     items: tuple[InputItem, ...] = ()
-    raw_input: bytes = b"[]"
+    body: bytes = b"{}"
     previous: str | None = None
     references: tuple[str, ...] = ()
     store: bool | None = None
@@ -58,6 +62,17 @@ class ResponseCall(Call, frozen=True, kw_only=True):
     wants_logprobs: bool = False
     tools: dict[str, ToolWord] = msgspec.field(default_factory=dict[str, ToolWord])
     echo: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+    def written_items(self) -> list[dict[str, Any]]:
+        """The input as the client wrote it, for whoever keeps it; a text is a message.
+
+        Read anew: most of what it takes is copying, which only those pay who keep it.
+        """
+        given = msgspec.json.decode(self.body, type=_Written).input
+        if isinstance(given, str):
+            content = [{"type": "input_text", "text": given}]
+            return [{"type": "message", "role": "user", "content": content}]
+        return given or []
 
     @property
     def needs_history(self) -> bool:

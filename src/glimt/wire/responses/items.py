@@ -26,7 +26,7 @@ from glimt.core.parts import (
 )
 from glimt.wire.chat_completions.media import file_part, image_part, media_part, sound_part
 from glimt.wire.chat_completions.types import ImageUrl, InputFile, MediaUrl
-from glimt.wire.fields import convert_as, decode_as, decoder
+from glimt.wire.fields import convert_as, decode_as, decoder, element_paths
 from glimt.wire.responses.call import ThoughtSeal
 from glimt.wire.responses.types import InputContent, InputItem
 from glimt.wire.unknown import leave_out_unknown
@@ -83,31 +83,29 @@ def _known_items(raw: msgspec.Raw | bytes, warnings: list[str], path: str) -> li
 
 
 class Conversation:
-    """Messages, item by item.
-
-    Attributes:
-        names: The client's word for each message: "messages[2]" → "input[5]".
-    """
+    """Messages, item by item."""
 
     def __init__(self, seal: ThoughtSeal | None, warnings: list[str]) -> None:
         self._seal = seal
         self._warnings = warnings
         self._rows: list[tuple[Role, list[Part]]] = []
-        self.names: dict[str, str] = {}
+        self._turn: list[Part] | None = None
+        self._places: list[str] = []
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """Those so far."""
-        return tuple(Message(role=role, parts=tuple(parts)) for role, parts in self._rows)
+        return tuple([Message(role=role, parts=tuple(parts)) for role, parts in self._rows])
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The client's word for each message: "messages[2]" → "input[5]"."""
+        ours = element_paths("messages", len(self._places))
+        return dict(zip(ours, self._places, strict=False))
 
     def add_instructions(self, text: str) -> None:
         """What the system says before everything else."""
         self._put("system", [TextPart(text)], "instructions")
-
-    def add_all(self, items: Sequence[InputItem], path: str) -> None:
-        """The items of a list at `path`."""
-        for index, item in enumerate(items):
-            self.add(item, f"{path}[{index}]")
 
     def add(self, item: InputItem, path: str) -> None:
         """One more item.
@@ -116,17 +114,24 @@ class Conversation:
             InvalidRequest: It is malformed; `param` is its path.
             UnsupportedParameter: It holds what cannot be honoured here.
         """
+        # What agents send by the hundred comes first.
         match item.type:
+            case "function_call_output" | "custom_tool_call_output":
+                call_id, output = item.call_id, item.output or ""
+                if not call_id:
+                    raise missing(f"{path}.call_id")
+                content = (
+                    (TextPart(output),)
+                    if isinstance(output, str)
+                    else _result(output, f"{path}.output")
+                )
+                self._put("tool", [ToolResultPart(call_id=call_id, content=content)], path)
+            case "function_call" | "custom_tool_call":
+                self._call(item, path)
             case "message" | None:
                 self._message(item, path)
             case "reasoning":
                 self._say(self._thought(item, path), path)
-            case "function_call" | "custom_tool_call":
-                self._call(item, path)
-            case "function_call_output" | "custom_tool_call_output":
-                call_id = required(item.call_id, f"{path}.call_id")
-                content = _result(item.output or "", f"{path}.output")
-                self._put("tool", [ToolResultPart(call_id=call_id, content=content)], path)
             case _:
                 self._warnings.append(
                     f"{path} was not honoured: items of type {item.type} are unknown here"
@@ -141,17 +146,17 @@ class Conversation:
             )
         if item.content is None:
             raise InvalidRequest(f"{path}.content is missing.", param=f"{path}.content")
-        parts = content_parts(item.content, f"{path}.content")
+        parts = _parts(item.content, path)
         if role != "assistant":
             self._put(role, parts, path)
-            return
-        if not parts and not (self._rows and self._rows[-1][0] == "assistant"):
-            self._put("assistant", [], path)
-        for part in parts:
-            self._say(part, path)
+        elif self._turn is None:
+            self._put(role, parts, path)
+            self._turn = parts
+        else:
+            self._turn += parts
 
     def _thought(self, item: InputItem, path: str) -> ReasoningPart:
-        content = content_parts(item.content or (), f"{path}.content")
+        content = _parts(item.content or (), path)
         text = "".join(part.text for part in content if isinstance(part, TextPart))
         summary = None
         if item.summary:
@@ -167,8 +172,9 @@ class Conversation:
         if item.status == "incomplete":
             self._warnings.append(f"{path} was not honoured: the call was cut off")
             return
-        call_id = required(item.call_id, f"{path}.call_id")
-        name = required(item.name, f"{path}.name")
+        call_id, name = item.call_id, item.name
+        if not call_id or not name:
+            raise missing(f"{path}.{'name' if call_id else 'call_id'}")
         if item.namespace is not None:
             name = joined_name(item.namespace, name)
         arguments = item.arguments
@@ -180,13 +186,16 @@ class Conversation:
 
     def _say(self, part: Part, path: str) -> None:
         """One more part of the assistant's turn."""
-        if self._rows and self._rows[-1][0] == "assistant":
-            self._rows[-1][1].append(part)
+        if self._turn is None:
+            turn: list[Part] = [part]
+            self._put("assistant", turn, path)
+            self._turn = turn
         else:
-            self._put("assistant", [part], path)
+            self._turn.append(part)
 
     def _put(self, role: Role, parts: list[Part], path: str) -> None:
-        self.names[f"messages[{len(self._rows)}]"] = path
+        self._turn = None
+        self._places.append(path)
         self._rows.append((role, parts))
 
 
@@ -195,28 +204,36 @@ def joined_name(namespace: str, name: str) -> str:
     return f"{namespace}__{name}"
 
 
-def required(value: str | None, path: str) -> str:
-    """A member that has to be there. Raises InvalidRequest."""
-    if not value:
-        raise InvalidRequest(f"{path} is missing.", param=path)
-    return value
+def missing(path: str) -> InvalidRequest:
+    """What is said of a member that has to be there."""
+    return InvalidRequest(f"{path} is missing.", param=path)
 
 
-def content_parts(content: str | Sequence[InputContent | str], path: str) -> list[Part]:
-    """An item's content: a string, or parts, some of which may be plain strings."""
+def _parts(content: str | Sequence[InputContent | str], path: str) -> list[Part]:
+    """The content of the item at `path`: a string, or parts, some of which may be strings."""
     if isinstance(content, str):
         return [TextPart(content)]
     return [
-        TextPart(part) if isinstance(part, str) else _content_part(part, f"{path}[{index}]")
+        TextPart(part.text)
+        if isinstance(part, InputContent)
+        and part.type in _TEXTS
+        and part.text is not None
+        and not part.annotations
+        else _part(part, f"{path}.content[{index}]")
         for index, part in enumerate(content)
     ]
 
 
+def _part(part: InputContent | str, path: str) -> Part:
+    return TextPart(part) if isinstance(part, str) else _content_part(part, path)
+
+
 def _result(
-    output: str | Sequence[InputContent | str], path: str
+    output: Sequence[InputContent | str], path: str
 ) -> tuple[TextPart | ImagePart | FilePart, ...]:
     content: list[TextPart | ImagePart | FilePart] = []
-    for index, part in enumerate(content_parts(output, path)):
+    for index, given in enumerate(output):
+        part = _part(given, f"{path}[{index}]")
         if not isinstance(part, (TextPart, ImagePart, FilePart)):
             raise InvalidRequest(
                 f"{path}[{index}] cannot be part of a tool's result.", param=f"{path}[{index}]"

@@ -15,7 +15,7 @@ from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request, Sampling
 from glimt.wire.chat_completions.request import NO_HEADERS, read_metadata
 from glimt.wire.chat_completions.routing import read_routing
-from glimt.wire.fields import ANYTHING, Fields, decode_as
+from glimt.wire.fields import ANYTHING, Fields, Shape, decode_as, element_paths
 from glimt.wire.responses.call import ResponseCall, ThoughtSeal
 from glimt.wire.responses.items import Conversation, read_items
 from glimt.wire.responses.tools import Declared, read_tool_choice, read_tools
@@ -61,6 +61,13 @@ _IGNORED: Final = {
     "verbosity": "ask for it in the prompt instead",
 }
 
+_USUAL: Final = Shape(
+    "model instructions stream max_output_tokens temperature top_p tool_choice "
+    "parallel_tool_calls reasoning text include store previous_response_id metadata "
+    "prompt_cache_key truncation user service_tier client_metadata",
+    {"input": list[InputItem], "tools": list[dict[str, Any]]},
+)
+
 
 def decode_request(
     body: bytes, *, headers: Mapping[str, str] = NO_HEADERS, seal: ThoughtSeal | None = None
@@ -71,7 +78,7 @@ def decode_request(
         InvalidRequest: A field is missing, malformed or contradictory; `param` names it.
         UnsupportedParameter: A field asks for what this server does not do.
     """
-    fields = Fields(body)
+    fields = Fields(body, _USUAL)
     warnings: list[str] = []
     names: dict[str, str] = {}
     _refuse(fields)
@@ -89,12 +96,12 @@ def decode_request(
         template_arguments=template_arguments,
     )
     request, echo = _wishes(fields, request, declared, names=names, warnings=warnings)
-    raw_input, items = _input(fields, warnings)
+    items = _input(fields, warnings)
     call = ResponseCall(
         requests=(request,),
         stream=stream,
         items=tuple(items),
-        raw_input=raw_input,
+        body=body,
         previous=fields.text("previous_response_id"),
         references=tuple(item.id or "" for item in items if item.type == "item_reference"),
         store=fields.flag("store"),
@@ -198,8 +205,8 @@ def with_history(
         conversation.add_instructions(call.echo["instructions"])
     for item in history:
         conversation.add(item, "previous_response_id")
-    for index, item in enumerate(call.items):
-        path = f"input[{index}]"
+    paths = element_paths("input", len(call.items))
+    for item, path in zip(call.items, paths, strict=False):
         if item.type != "item_reference":
             conversation.add(item, path)
         elif (kept := referenced.get(item.id or "")) is not None:
@@ -218,16 +225,16 @@ def with_history(
     )
 
 
-def _input(fields: Fields, warnings: list[str]) -> tuple[bytes, list[InputItem]]:
+def _input(fields: Fields, warnings: list[str]) -> list[InputItem]:
+    usual: list[InputItem] | None = fields.decoded("input")
+    if usual is not None:
+        return usual
     raw = fields.raw("input")
     if raw is None:
-        return b"[]", []
+        return []
     if fields.is_text(raw):
-        text = decode_as(raw, str, "input")
-        content = [{"type": "input_text", "text": text}]
-        item = {"type": "message", "role": "user", "content": content}
-        return msgspec.json.encode([item]), [InputItem(role="user", content=text)]
-    return bytes(raw), read_items(raw, warnings, "input")
+        return [InputItem(role="user", content=decode_as(raw, str, "input"))]
+    return read_items(raw, warnings, "input")
 
 
 def _refuse(fields: Fields) -> None:

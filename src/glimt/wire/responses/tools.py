@@ -14,7 +14,7 @@ import msgspec
 from glimt.core.errors import InvalidRequest
 from glimt.core.request import Tool, ToolChoice
 from glimt.wire.chat_completions.tools import MAX_TOOLS, NAME
-from glimt.wire.fields import Fields, convert_as
+from glimt.wire.fields import Fields, convert_as, element_paths
 from glimt.wire.responses.call import ToolWord
 from glimt.wire.responses.items import CUSTOM_INPUT, joined_name
 from glimt.wire.responses.types import FunctionTool
@@ -59,22 +59,24 @@ def read_tools(fields: Fields, warnings: list[str]) -> Declared:
     hosted: set[str] = set()
     raw: list[dict[str, Any]] = []
     names: dict[str, str] = {}
-    for index, declaration in enumerate(given):
+    for declaration, path in zip(given, element_paths("tools", len(given)), strict=False):
         kind = declaration.get("type", "function")
         if kind not in (*_CALLABLE, "namespace"):
             hosted.add(str(kind))
-            warnings.append(
-                f"tools[{index}] was not honoured: tools of type {kind} are not run here"
-            )
+            warnings.append(f"{path} was not honoured: tools of type {kind} are not run here")
             continue
         raw.append(declaration)
-        for tool, word, path in _read(declaration, f"tools[{index}]", warnings):
+        plain = _plain(declaration)
+        read = [(plain, None, path)] if plain else _read(declaration, path, warnings)
+        for tool, word, place in read:
             if tool.name in tools:
                 raise InvalidRequest(
-                    f"tools[{index}]: there are two tools of the name {tool.name!r}.",
-                    param=f"tools[{index}]",
+                    f"{path}: there are two tools of the name {tool.name!r}.", param=path
                 )
-            names[f"tools[{len(tools)}]"] = names[f"tools[{len(tools)}].function"] = path
+            ours = f"tools[{len(tools)}]"
+            names[f"{ours}.function"] = place
+            if ours != place:
+                names[ours] = place
             tools[tool.name] = tool
             if word is not None:
                 words[tool.name] = word
@@ -84,6 +86,21 @@ def read_tools(fields: Fields, warnings: list[str]) -> Declared:
         raw=tuple(raw),
         hosted=frozenset(hosted),
         names=names,
+    )
+
+
+def _plain(raw: dict[str, Any]) -> Tool | None:
+    """A function of a name, a description and an object; None for `_read` to look at closer."""
+    name, text, schema = raw.get("name"), raw.get("description"), raw.get("parameters")
+    strict = raw.get("strict", False)
+    if raw.get("type") != "function" or "function" in raw or not isinstance(strict, bool):
+        return None
+    if not (isinstance(name, str) and isinstance(text, str) and isinstance(schema, dict)):
+        return None
+    if not NAME.fullmatch(name):
+        return None
+    return Tool(
+        name=name, description=text, parameters=cast("dict[str, Any]", schema), strict=strict
     )
 
 

@@ -13,7 +13,7 @@ from glimt.wire.chat_completions.types import InputAudio, TokenLogprobOut
 from glimt.wire.openai_types import Extension
 
 
-class InputContent(msgspec.Struct, forbid_unknown_fields=True):
+class InputContent(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One part of an item's content; an answer's own parts may be sent back as they are."""
 
     type: str = "input_text"
@@ -32,7 +32,7 @@ class InputContent(msgspec.Struct, forbid_unknown_fields=True):
     """Where to cut the prefix cache: every full page is cached here, so the wish is granted."""
 
 
-class InputItem(msgspec.Struct, forbid_unknown_fields=True):
+class InputItem(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One item of the input. Without a type it is a message."""
 
     type: str | None = "message"
@@ -51,6 +51,35 @@ class InputItem(msgspec.Struct, forbid_unknown_fields=True):
     encrypted_content: str | None = None
     caller: Any = None
     created_by: Any = None
+
+
+class SentMessage(msgspec.Struct, tag="message", gc=False):
+    """A message, as a client sends it. What it sends by the hundred has a shape of its own."""
+
+    role: str
+    content: "list[SentText | dict[str, Any]]"
+
+
+class SentText(msgspec.Struct, gc=False):
+    """Text, as a client sends it; `type` says whose."""
+
+    type: str
+    text: str
+
+
+class SentCall(msgspec.Struct, tag="function_call", gc=False):
+    """A call, as a client sends it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class SentResult(msgspec.Struct, tag="function_call_output", gc=False):
+    """What a function answered, as a client sends it."""
+
+    call_id: str
+    output: str | list[dict[str, Any]]
 
 
 class ReasoningField(msgspec.Struct):
