@@ -86,13 +86,22 @@ class Gateway:
         attempt = self._attempt(road, request, start_s)
         if request.deadline_s is not None:
             attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
-        events = self._meter.watch(attempt, road.model)
-        async with closing(events):
-            async for batch in events:
-                if batch and isinstance(started := batch[0], Started):
-                    yield [self._marked(started, request.model, road), *batch[1:]]
-                else:
-                    yield batch
+        count = self._meter.answer(road.model)
+        failure: GlimtError | None = None
+        try:
+            async with closing(attempt):
+                async for batch in attempt:
+                    count.see(batch)
+                    if batch and isinstance(started := batch[0], Started):
+                        yield [self._marked(started, request.model, road), *batch[1:]]
+                    else:
+                        yield batch
+        except GlimtError as error:
+            failure = error
+            raise
+        finally:
+            count.end(failure)
+            del failure  # It has this frame in its traceback.
 
     async def count_tokens(self, request: Request) -> int:
         """How many tokens the prompt has, at the first place of the plan that can tell.
@@ -120,7 +129,7 @@ class Gateway:
             param="model",
         )
 
-    async def answer_all(
+    def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
     ) -> AsyncIterator[Batch]:
         """Answer several requests of one call at once; their choices are numbered through.
@@ -128,10 +137,7 @@ class Gateway:
         The usage is the sum. Raises what the first of them to fail raises; the others are ended.
         """
         answers = [self.answer(request, since_s=since_s) for request in requests]
-        events = answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
-        async with closing(events):
-            async for batch in events:
-                yield batch
+        return answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
 
     def _admit(self) -> None:
         report = self._readiness.report()

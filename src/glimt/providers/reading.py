@@ -6,6 +6,8 @@ is a wire's business (`glimt.providers.wires`), where they come from `glimt.prov
 
 from typing import Any, Final, cast
 
+import msgspec
+
 from glimt.core.errors import UpstreamError
 from glimt.core.events import (
     Batch,
@@ -13,6 +15,7 @@ from glimt.core.events import (
     Event,
     Finished,
     ReasoningDelta,
+    Started,
     TextDelta,
     ToolCallStarted,
 )
@@ -36,11 +39,21 @@ class Reading:
     """
 
     def __init__(
-        self, place: str, wire: Wire, request: Request, *, secrets: tuple[str, ...] = ()
+        self,
+        place: str,
+        wire: Wire,
+        request: Request,
+        warnings: tuple[str, ...] = (),
+        *,
+        secrets: tuple[str, ...] = (),
     ) -> None:
-        """`request` is what `place` was asked, `secrets` are what no error of its may repeat."""
+        """`request` is what `place` was asked, `warnings` tell what of it is lost there.
+
+        No error of the place may repeat one of the `secrets`.
+        """
         self._place = place
         self._wire = wire
+        self._warnings = warnings
         self._secrets = secrets
         self._frames = EventDecoder()
         self._decoder = wire.decoder(provider=place, model=request.model)
@@ -109,6 +122,9 @@ class Reading:
                 case ChoiceFinished() | Finished():
                     self._check_end(event)
                     batch.append(event)
+                case Started() if self._warnings:
+                    warnings = (*self._warnings, *event.warnings)
+                    batch.append(msgspec.structs.replace(event, warnings=warnings))
                 case _:
                     batch.append(event)
 

@@ -5,9 +5,8 @@ whole answer too. Client gone is connection cut, which ends the work there. Know
 of the place and its keys, which go into one header and nowhere else.
 """
 
-import contextlib
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
@@ -18,7 +17,6 @@ from glimt.core.errors import GlimtError, UnsupportedParameter
 from glimt.core.events import (
     Batch,
     Event,
-    Started,
 )
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
@@ -88,13 +86,25 @@ class RemoteProvider:
         ) as response:
             if response.status != 200:
                 raise await self._refused(response)
-            async with contextlib.aclosing(self._events(response, request)) as events:
-                async for batch in events:
-                    if warnings and batch and isinstance(started := batch[0], Started):
-                        given = (*warnings, *started.warnings)
-                        yield [msgspec.structs.replace(started, warnings=given), *batch[1:]]
-                    else:
+            reading = Reading(self.name, self._wire, request, warnings, secrets=self._secrets)
+            match response.content_type:
+                case "text/event-stream":
+                    while not reading.is_over and (piece := await response.read()):
+                        batch: list[Event] = []
+                        try:
+                            reading.feed(piece, batch)
+                        except GlimtError:
+                            # What came before it came.
+                            yield batch
+                            raise
                         yield batch
+                    if not reading.is_over:
+                        yield reading.end()
+                    await response.drain()
+                case "application/json":
+                    yield reading.whole(await self._read(response, MAX_ANSWER))
+                case other:
+                    raise malformed(self.name, f"{other[:80]!r} in place of an answer")
 
     async def count_tokens(self, request: Request) -> int:
         """Ask how many there would be.
@@ -153,24 +163,3 @@ class RemoteProvider:
             pieces.append(piece[:left])
             left -= len(piece)
         return b"".join(pieces)
-
-    async def _events(self, response: Response, request: Request) -> AsyncGenerator[Batch]:
-        reading = Reading(self.name, self._wire, request, secrets=self._secrets)
-        match response.content_type:
-            case "text/event-stream":
-                while not reading.is_over and (piece := await response.read()):
-                    batch: list[Event] = []
-                    try:
-                        reading.feed(piece, batch)
-                    except GlimtError:
-                        # What came before it came.
-                        yield batch
-                        raise
-                    yield batch
-                if not reading.is_over:
-                    yield reading.end()
-                await response.drain()
-            case "application/json":
-                yield reading.whole(await self._read(response, MAX_ANSWER))
-            case other:
-                raise malformed(self.name, f"{other[:80]!r} in place of an answer")
