@@ -4,12 +4,12 @@ Joins what the catalog knows, what the engine here offers, what was measured and
 choosing is `gateway.plan`, trying is `gateway.attempt`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from glimt.catalog.available import Available
-from glimt.catalog.types import Deployment
+from glimt.catalog.types import FREE, Deployment
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, ModelNotFound, RateLimited, UnsupportedParameter
 from glimt.core.provider import Provider
@@ -25,12 +25,16 @@ from glimt.gateway.stats import Stats
 
 
 class Road(msgspec.Struct, frozen=True, kw_only=True):
-    """What will be tried. `model` names it in numbers: that of the first step."""
+    """What will be tried. `model` names it in numbers: that of the first step.
+
+    `explain` makes the reasons of the order in words.
+    """
 
     steps: tuple[Step, ...]
     model: str
     stands_in: bool = False
     warnings: tuple[str, ...] = ()
+    explain: Callable[[], str] = str
 
 
 class Roads:
@@ -91,29 +95,35 @@ class Roads:
         made = plan(request, found, self._stats, self._policy)
         if not made.steps:
             raise self._nobody(made, request.model)
-        steps = tuple(
-            Step(
-                deployment=deployment,
-                provider=self._providers[deployment.provider],
-                continues=(row := self._available.providers[deployment.provider]).continues,
-                thinks_on=row.continues_thoughts,
-            )
-            if deployment.provider != HERE.slug
-            else Step(
-                deployment=deployment,
-                provider=registry.find(deployment.upstream_model).provider,
-                local=True,
-                continues=True,
-                thinks_on=True,
-            )
-            for deployment in made.steps
-        )
+        steps = tuple(self._step(deployment, registry) for deployment in made.steps)
         first = made.steps[0]
         return Road(
             steps=steps,
             model=first.upstream_model if steps[0].local else first.model,
             stands_in=bool(made.stand_ins),
             warnings=made.warnings,
+            explain=made.explain,
+        )
+
+    def _step(self, deployment: Deployment, registry: Registry) -> Step:
+        if deployment.provider == HERE.slug:
+            return Step(
+                deployment=deployment,
+                provider=registry.find(deployment.upstream_model).provider,
+                prices=FREE,
+                local=True,
+                continues=True,
+                thinks_on=True,
+            )
+        row = self._available.providers[deployment.provider]
+        own = FREE if row.self_hosted else None
+        return Step(
+            deployment=deployment,
+            provider=self._providers[deployment.provider],
+            name=row.name,
+            prices=own if deployment.prices is None else deployment.prices,
+            continues=row.continues,
+            thinks_on=row.continues_thoughts,
         )
 
     def _able(self, request: Request) -> Available:
