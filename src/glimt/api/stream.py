@@ -48,7 +48,7 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         nonlocal is_gone
         if not is_over:
             is_gone = True
-            task.cancel()
+            task.cancel()  # noqa: F821  it is deleted when that is over
 
     watcher = asyncio.create_task(_disconnected(receive))
     watcher.add_done_callback(leave)

@@ -17,6 +17,7 @@ from glimt.core.clock import Clock
 from glimt.data.measurements import MeasurementStore
 from glimt.gateway.history import History
 from glimt.gateway.keeping import HistoryKeeper
+from glimt.gateway.meter import Meter
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
@@ -51,6 +52,7 @@ class Elsewhere:
         *,
         clock: Clock,
         measurements: MeasurementStore,
+        meter: Meter,
     ) -> None:
         rows = available.providers
         self._http = Http(
@@ -76,6 +78,7 @@ class Elsewhere:
             clock=clock,
             policy=config.routing,
             settings=config.attempts,
+            meter=meter,
         )
         logger: Any = structlog.get_logger()
         logger.info("gateway.elsewhere", providers=sorted(rows))
@@ -91,7 +94,12 @@ class Elsewhere:
 
 
 def elsewhere(
-    config: Config, environ: Mapping[str, str], *, clock: Clock, measurements: MeasurementStore
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    measurements: MeasurementStore,
+    meter: Meter,
 ) -> Elsewhere | None:
     """`None` where nothing elsewhere can be called.
 
@@ -102,4 +110,6 @@ def elsewhere(
     available = read_available(config, environ)
     if not available.deployments:
         return None
-    return Elsewhere(available, config, environ, clock=clock, measurements=measurements)
+    return Elsewhere(
+        available, config, environ, clock=clock, measurements=measurements, meter=meter
+    )

@@ -17,6 +17,7 @@ from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
+from glimt.gateway.meter import Meter
 from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
@@ -58,6 +59,7 @@ class Roads:
         clock: Clock,
         policy: Policy | None = None,
         settings: AttemptSettings | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._available = msgspec.structs.replace(
             available,
@@ -68,7 +70,9 @@ class Roads:
         self._stats = stats
         self._circuits = Circuits(clock)
         self.places = Places(self._available, stats, self._circuits.marked)
-        self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
+        self.attempts = Attempts(
+            stats, self._circuits, settings or AttemptSettings(), clock=clock, meter=meter
+        )
 
     def find(self, request: Request, registry: Registry) -> Road:
         """Plan.
