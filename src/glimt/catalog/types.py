@@ -159,6 +159,11 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Whether a conversation whose last message is not over is gone on with there."""
         return self.can_continue in ("prefix", "final_assistant")
 
+    @property
+    def gives_choices(self) -> bool:
+        """Whether several answers to one question can be had: of one's own servers, but for one."""
+        return self.self_hosted and self.quirks != "transformers"
+
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prices from a length of the prompt on, instead of those above it; dollars per million."""

@@ -131,7 +131,7 @@ class Roads:
                 deployment
                 for deployment in self._available.deployments
                 if request.prompt is None
-                and self._available.providers[deployment.provider].self_hosted
+                and self._available.providers[deployment.provider].gives_choices
             ),
         )
 

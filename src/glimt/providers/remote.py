@@ -29,6 +29,7 @@ from glimt.core.events import (
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http
+from glimt.providers.raw import RawReader
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
 from glimt.wire.chat_completions.asking import encode_request
@@ -150,10 +151,14 @@ class RemoteProvider:
             case other:
                 raise malformed(self.name, f"{other[:80]!r} in place of an answer")
         check = _Grammar(self.name, request.num_choices, continues=request.continues)
+        raw = None
+        if self._row.quirks == "transformers":
+            raw = RawReader(request.tools, thinking=request.thinking.enabled is not False)
         async with contextlib.aclosing(events):
             async for event in events:
-                check.see(event)
-                yield event
+                for one in (event,) if raw is None else raw.read(event):
+                    check.see(one)
+                    yield one
 
     async def _whole(
         self, response: aiohttp.ClientResponse, decoder: ChunkDecoder
