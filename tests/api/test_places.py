@@ -1,73 +1,23 @@
 """Lists of models and of the places that serve them, where some of those are elsewhere."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
-from types import MappingProxyType
-from typing import Any
 
 import httpx2
 import pytest
 from openrouter import OpenRouter
 
 from glimt.api.pricing import pricing, vercel_pricing
-from glimt.catalog.available import available_deployments
 from glimt.catalog.load import load
-from glimt.catalog.settings import ProviderSettings
 from glimt.catalog.types import Candidate, Deployment, Model, Prices, PriceTier, ProviderRow
-from glimt.core.clock import SystemClock
 from glimt.core.errors import RateLimited
-from glimt.gateway.history import History
-from glimt.gateway.roads import Roads
 from glimt.gateway.stats import Fault, Outcome
-from glimt.providers.scripted import Script, ScriptedProvider, say
-from tests.api.described import Judge
-from tests.api.serving import serving
-
-FLASH = "z-ai/glm-4.7-flash"
-KEYS = {"ZAI_API_KEY": "k", "NOVITA_API_KEY": "k"}
-
-
-@dataclass
-class Stage:
-    """A server with an engine here and three places elsewhere."""
-
-    url: str
-    history: History
-    scripts: dict[str, Script]
-    judge: Judge = field(init=False)
-
-    def get(self, path: str, headers=MappingProxyType({})) -> Any:
-        with httpx2.Client(trust_env=False) as client:
-            response = client.get(self.url + path, headers=dict(headers))
-        assert response.status_code == 200
-        self.judge.check("GET", path.partition("?")[0], response)
-        return response.json()
-
-    def places(self, model: str = FLASH) -> dict[str, dict[str, Any]]:
-        told = self.get(f"/v1/models/{model}/endpoints")["data"]["endpoints"]
-        return {place["tag"]: place for place in told}
+from tests.api.elsewhere import FLASH, Stage, staged
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    own = ProviderSettings(
-        base_url="http://rack/v1", models={"glm-4.7-flash": "flash"}, concurrency=8
-    )
-    available = available_deployments(load(), {"rack": own}, KEYS)
-    scripts: dict[str, Script] = {}
-
-    def write(slug: str) -> Callable[[Any], Script]:
-        return lambda _: scripts.get(slug, say("fine"))
-
-    providers = {slug: ScriptedProvider(write=write(slug)) for slug in available.providers}
-    history = History(SystemClock())
-    roads = Roads(available, providers, stats=history, clock=SystemClock())
-    with serving(ScriptedProvider(say("here")), roads=roads) as served:
-        found = Stage(served.url, history, scripts)
-        with httpx2.Client(trust_env=False) as client:
-            found.judge = Judge(client.get(served.url + "/openapi.json").json())
-        yield found
+def stage():
+    with staged() as made:
+        yield made
 
 
 def outcome(deployment: str, *, ttft_s: float = 0.25, fault: Fault = "none") -> Outcome:

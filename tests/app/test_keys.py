@@ -5,12 +5,9 @@ from pathlib import Path
 import pytest
 
 from glimt.app.config import ConfigError, load
-from glimt.app.elsewhere import elsewhere
+from glimt.app.elsewhere import read_available
 from glimt.app.keys import FILE_NAME, forget_key, keep_key, kept_keys, with_kept_keys
 from glimt.app.private import write_whole
-from glimt.core.clock import SystemClock
-from glimt.data.database import Database
-from glimt.data.measurements import MeasurementStore
 
 KEY = 'sk-"odd\\key'
 
@@ -66,10 +63,9 @@ def test_a_name_that_is_none(tmp_path: Path):
 def test_a_kept_key_is_enough(tmp_path: Path):
     """A server that starts with nothing else has the place."""
     config = load(environ={"GLIMT_HOME": str(tmp_path)})
-    store = MeasurementStore(Database(f"sqlite:///{tmp_path / 'a.db'}"), SystemClock())
-    assert elsewhere(config, {}, clock=SystemClock(), measurements=store) is None
+    assert read_available(config, with_kept_keys(tmp_path, {})).deployments == ()
     keep_key(tmp_path, "ZAI_API_KEY", "kept")
-    assert elsewhere(config, {}, clock=SystemClock(), measurements=store) is not None
+    assert "zai" in read_available(config, with_kept_keys(tmp_path, {})).providers
 
 
 def test_a_file_keeps_its_mode_and_its_link(tmp_path: Path):

@@ -29,7 +29,9 @@ from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
-from glimt.providers.remote import MAX_EVENT, RemoteProvider
+from glimt.providers.reading import MAX_EVENT
+from glimt.providers.remote import RemoteProvider
+from glimt.providers.scripted import SCRIPTED_MODEL, ScriptedProvider, say
 from tests.gateway.faulty import (
     Behaviour,
     Exchange,
@@ -287,6 +289,21 @@ async def test_what_only_the_engine_here_does_is_not_asked_elsewhere():
             with pytest.raises(UnsupportedParameter, match=r"prompt|num_choices"):
                 await collect(house.gateway.answer(request))
         await house.http.close()
+        assert server.requests == []
+
+
+async def test_tokens_are_counted_by_whoever_can():
+    """A place that cannot count is passed over for the engine here; without one, it is said."""
+    flash = msgspec.structs.replace(SCRIPTED_MODEL, id="glm-4.7-flash")
+    registry = Registry()
+    registry.add(ScriptedProvider(say("here"), models=(flash,)))
+    async with serving(fine) as server:
+        house = House([server.url], registry=registry)
+        assert house.request.routing.order == ("first",)
+        assert await house.gateway.count_tokens(house.request) == 1
+        alone = House([server.url])
+        with pytest.raises(UnsupportedParameter, match=r"glm-4\.7-flash.*runs here.*wire"):
+            await alone.gateway.count_tokens(alone.request)
         assert server.requests == []
 
 

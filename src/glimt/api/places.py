@@ -5,6 +5,7 @@ form with numbers of its own. What neither has a word for (data policy, limits, 
 from) is under `glimt`.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -138,6 +139,15 @@ class Endpoint(msgspec.Struct, kw_only=True):
     glimt: PlaceFacts | UnsetType = UNSET
 
 
+class ModelFacts(msgspec.Struct, kw_only=True):
+    """How a model's answers went as a whole, after every fallback.
+
+    Requests that named who may answer are not among them.
+    """
+
+    measured: dict[str, Window]
+
+
 class EndpointsRow(msgspec.Struct, kw_only=True):
     """A model and every place where it runs."""
 
@@ -148,6 +158,7 @@ class EndpointsRow(msgspec.Struct, kw_only=True):
     description: str
     architecture: Architecture
     endpoints: list[Endpoint]
+    glimt: ModelFacts | UnsetType = UNSET
 
 
 def endpoints(offer: Offer) -> EndpointsRow:
@@ -161,6 +172,7 @@ def endpoints(offer: Offer) -> EndpointsRow:
         description=model.description,
         architecture=architecture(model),
         endpoints=[_endpoint(offer, place) for place in offer.places],
+        glimt=UNSET if offer.seen is None else ModelFacts(measured=_windows(offer.seen)),
     )
 
 
@@ -208,9 +220,7 @@ def _add_numbers(endpoint: Endpoint, place: Place) -> None:
     endpoint.uptime_last_1h = _per_cent(hour)
     endpoint.latency_last_1h = _milliseconds(hour.ttft_s, _VERCEL_SHARES)
     endpoint.throughput_last_1h = _rounded(hour.throughput, _VERCEL_SHARES)
-    endpoint.glimt = _facts(
-        place.candidate, {name: _window(seen(window_s)) for name, window_s in _WINDOWS.items()}
-    )
+    endpoint.glimt = _facts(place.candidate, _windows(seen))
 
 
 def _facts(candidate: Candidate, measured: dict[str, Window]) -> PlaceFacts:
@@ -234,6 +244,10 @@ def _facts(candidate: Candidate, measured: dict[str, Window]) -> PlaceFacts:
         date=deployment.date,
         uncertain=list(deployment.uncertain),
     )
+
+
+def _windows(seen: Callable[[float], Summary]) -> dict[str, Window]:
+    return {name: _window(seen(window_s)) for name, window_s in _WINDOWS.items()}
 
 
 def _window(seen: Summary) -> Window:

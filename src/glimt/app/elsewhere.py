@@ -18,6 +18,7 @@ from glimt.core.provider import ModelInfo
 from glimt.data.measurements import MeasurementStore
 from glimt.gateway.history import History
 from glimt.gateway.keeping import HistoryKeeper
+from glimt.gateway.meter import Meter
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
@@ -52,6 +53,7 @@ class Elsewhere:
         *,
         clock: Clock,
         measurements: MeasurementStore,
+        meter: Meter,
     ) -> None:
         rows = available.providers
         self._http = Http(
@@ -78,6 +80,7 @@ class Elsewhere:
             clock=clock,
             policy=config.routing,
             settings=config.attempts,
+            meter=meter,
         )
         logger: Any = structlog.get_logger()
         logger.info("gateway.elsewhere", providers=sorted(rows))
@@ -109,7 +112,12 @@ def _models(available: Available, slug: str) -> tuple[ModelInfo, ...]:
 
 
 def elsewhere(
-    config: Config, environ: Mapping[str, str], *, clock: Clock, measurements: MeasurementStore
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    measurements: MeasurementStore,
+    meter: Meter,
 ) -> Elsewhere | None:
     """`None` where nothing elsewhere can be called.
 
@@ -120,4 +128,6 @@ def elsewhere(
     available = read_available(config, environ)
     if not available.deployments:
         return None
-    return Elsewhere(available, config, environ, clock=clock, measurements=measurements)
+    return Elsewhere(
+        available, config, environ, clock=clock, measurements=measurements, meter=meter
+    )

@@ -28,6 +28,8 @@ and who caused it. Foreign errors become one of these once, at the edge that met
 
 from typing import ClassVar, Literal, TypeAlias
 
+from glimt.core.trace import Trace
+
 Blame: TypeAlias = Literal["client", "server", "upstream"]
 
 
@@ -40,6 +42,7 @@ class GlimtError(Exception):
         code: A short machine-readable name.
         retry_after_s: When a retry makes sense, in seconds, if that is known.
         route: The places that were tried, each with why it failed; set by whoever tried them.
+        trace: The same in full.
         status: The HTTP status that means the same.
         retryable: Whether the same request may succeed later or elsewhere.
         blame: Who caused it.
@@ -64,6 +67,7 @@ class GlimtError(Exception):
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s
         self.route: tuple[str, ...] = ()
+        self.trace: Trace | None = None
 
 
 class RequestError(GlimtError):

@@ -16,12 +16,13 @@ hundred, and nobody waits to fill one. `Started` is the first of its batch, `Fin
 """
 
 from collections.abc import AsyncIterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from glimt.core.parts import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart
 from glimt.core.request import ServiceClass
+from glimt.core.trace import Trace
 from glimt.core.usage import Timing, Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
@@ -125,13 +126,15 @@ class ChoiceFinished(msgspec.Struct, frozen=True, tag="choice_finished", kw_only
 class Finished(msgspec.Struct, frozen=True, tag="finished", kw_only=True):
     """All choices ended; the bill. `warnings` are those that only the end could tell.
 
-    `route` replaces the one of `Started` where the answer was finished by another place.
+    `route` replaces the one of `Started` where the answer was finished by another place; `trace` is
+    the whole of it, where there was a choice.
     """
 
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
     route: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 Event: TypeAlias = (
@@ -149,6 +152,14 @@ Event: TypeAlias = (
 
 Batch: TypeAlias = Sequence[Event]
 """Events that were there at once, in order; whoever gets one leaves it as it is."""
+
+
+_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+
+
+def has_output(batch: Batch) -> bool:
+    """Whether there is anything of the answer itself in it."""
+    return any(type(event) in _OUTPUT for event in batch)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +202,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
     timing: Timing = Timing()
     warnings: tuple[str, ...] = ()
+    trace: Trace | None = None
 
 
 class _ChoiceBuilder:
@@ -293,4 +305,5 @@ async def collect(batches: AsyncIterable[Batch]) -> Answer:
         usage=finished.usage,
         timing=finished.timing,
         warnings=finished.warnings,
+        trace=finished.trace,
     )

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from glimt.core.clock import Clock, SystemClock
-from glimt.core.errors import ModelNotFound
+from glimt.core.errors import GlimtError, ModelNotFound, UnsupportedParameter
 from glimt.core.events import Batch, Event, Finished, KeepAlive, Started
 from glimt.core.request import Request
 from glimt.core.usage import Timing, Usage
@@ -20,6 +20,7 @@ from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.places import Offer, local_offer, local_offers
+from glimt.gateway.preferences import refuse_variant
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -86,26 +87,50 @@ class Gateway:
         attempt = self._attempt(road, request, start_s)
         if request.deadline_s is not None:
             attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
-        events = self._meter.watch(attempt, road.model)
-        async with closing(events):
-            async for batch in events:
-                if batch and isinstance(started := batch[0], Started):
-                    yield [self._marked(started, request.model, road), *batch[1:]]
-                else:
-                    yield batch
+        count = self._meter.answer(road.model)
+        failure: GlimtError | None = None
+        try:
+            async with closing(attempt):
+                async for batch in attempt:
+                    count.see(batch)
+                    if batch and isinstance(started := batch[0], Started):
+                        yield [self._marked(started, request.model, road), *batch[1:]]
+                    else:
+                        yield batch
+        except GlimtError as error:
+            failure = error
+            raise
+        finally:
+            count.end(failure)
+            del failure  # It has this frame in its traceback.
 
     async def count_tokens(self, request: Request) -> int:
-        """How many tokens the prompt has at the place that would answer.
+        """How many tokens the prompt has, at the first place of the plan that can tell.
 
         Raises:
-            GlimtError: Nobody would answer, or whoever would cannot tell.
+            UnsupportedParameter: Nobody can who would answer.
+            GlimtError: Nobody would answer, or whoever can tell failed.
         """
         self._admit()
-        step = self._plan(request).steps[0]
-        asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
-        return await step.provider.count_tokens(asked)
+        road = self._plan(request)
+        failure: GlimtError | None = None
+        for step in road.steps:
+            asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
+            try:
+                return await step.provider.count_tokens(asked)
+            except GlimtError as error:
+                if isinstance(error, UnsupportedParameter) and not step.local:
+                    continue  # Its format has no way to ask.
+                failure = error
+                if not error.retryable:
+                    break
+        raise failure or UnsupportedParameter(
+            f"model: nobody who serves {request.model!r} counts tokens ahead of an answer; ask for "
+            "a model that runs here, or for one at a place whose `wire` is messages.",
+            param="model",
+        )
 
-    async def answer_all(
+    def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
     ) -> AsyncIterator[Batch]:
         """Answer several requests of one call at once; their choices are numbered through.
@@ -113,10 +138,7 @@ class Gateway:
         The usage is the sum. Raises what the first of them to fail raises; the others are ended.
         """
         answers = [self.answer(request, since_s=since_s) for request in requests]
-        events = answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
-        async with closing(events):
-            async for batch in events:
-                yield batch
+        return answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
 
     def _admit(self) -> None:
         report = self._readiness.report()
@@ -134,6 +156,7 @@ class Gateway:
 
     def _only(self, request: Request) -> Road:
         found = self._registry.find(request.model)
+        refuse_variant(request.model)
         return only_road(found, unmet_wishes(request.routing, found))
 
     def _road(self, roads: Roads, request: Request) -> Road:
@@ -146,7 +169,9 @@ class Gateway:
 
     def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
-            return self._roads.attempts.answer(request, road.steps, start_s=start_s)
+            return self._roads.attempts.answer(
+                request, road.steps, start_s=start_s, explain=road.explain
+            )
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
 
     def _marked(self, started: Started, asked_for: str, road: Road) -> Started:

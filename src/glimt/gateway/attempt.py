@@ -6,36 +6,35 @@ own failure. Which failures another place can mend is told by `GlimtError.retrya
 deadlines and what is recorded, and no wire format.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import msgspec
 import structlog
 
-from glimt.catalog.types import Deployment
+from glimt.catalog.types import Deployment, Prices
 from glimt.core.clock import Clock
-from glimt.core.errors import DeadlineExceeded, GlimtError, RateLimited, RequestError
+from glimt.core.errors import GlimtError
 from glimt.core.events import (
     Batch,
     Event,
     Finished,
     KeepAlive,
-    ReasoningDelta,
     Started,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStarted,
+    has_output,
 )
 from glimt.core.provider import Provider
 from glimt.core.request import Request
+from glimt.core.trace import Target
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
+from glimt.gateway.hedge import Race, repeatable, spare_of, usual_wait_s
+from glimt.gateway.meter import Meter
 from glimt.gateway.resume import Resumable, SaidOtherwise
-from glimt.gateway.stats import Fault, Outcome, Stats
-
-_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+from glimt.gateway.seen import Seen
+from glimt.gateway.stats import Stats
+from glimt.gateway.trail import Trail
 
 
 class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,52 +45,98 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         first_token_s: Until the first output; then the next place is asked.
         idle_s: Between two signs of life of an answer that has begun.
         total_s: For all attempts of one answer together.
+        hedge: Whether the next place is asked too when the first takes longer to its first output
+            than nineteen of twenty of its answers did; the first to say something answers.
     """
 
     connect_s: float = 5.0
     first_token_s: float = 60.0
     idle_s: float = 90.0
     total_s: float = 1800.0
+    hedge: bool = False
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment and whoever speaks to it. The engine here has no deadline but the request's.
 
     `continues` says that it can go on with text that another place began, `thinks_on` with a
-    thought.
+    thought. `name` is what people call the place, `prices` what it charges, if that is known.
     """
 
     deployment: Deployment
     provider: Provider
+    name: str = ""
+    prices: Prices | None = None
     local: bool = False
     continues: bool = False
     thinks_on: bool = False
+
+    @property
+    def target(self) -> Target:
+        """As traces have it."""
+        deployment = self.deployment
+        return Target(
+            provider=deployment.provider,
+            name=self.name or deployment.provider,
+            deployment=deployment.id,
+            model=deployment.model,
+            upstream_model=deployment.upstream_model,
+        )
 
 
 class Attempts:
     """Tries, records, and remembers who is better left alone."""
 
     def __init__(
-        self, stats: Stats, circuits: Circuits, settings: AttemptSettings, *, clock: Clock
+        self,
+        stats: Stats,
+        circuits: Circuits,
+        settings: AttemptSettings,
+        *,
+        clock: Clock,
+        meter: Meter | None = None,
     ) -> None:
         self._stats = stats
         self._circuits = circuits
         self._settings = settings
         self._clock = clock
+        self._meter = meter
         self._logger: Any = structlog.get_logger()
 
     async def answer(
-        self, request: Request, steps: Sequence[Step], *, start_s: float
+        self,
+        request: Request,
+        steps: Sequence[Step],
+        *,
+        start_s: float,
+        explain: Callable[[], str] = str,
     ) -> AsyncIterator[Batch]:
         """The answer of the first step that gives one; `Started.route` tells who was tried.
 
         What breaks off in the middle is gone on with by a later step that can (`gateway.resume`);
-        `Finished.route` tells so.
+        `Finished.route` tells so. `Finished.trace` has all of it, with the words of `explain`.
 
         Raises:
             GlimtError: The last step's failure, or the first that no other place could mend; its
-                `route` tells who was tried.
+                `route` and `trace` tell who was tried.
         """
+        trail = Trail(request, [step.target for step in steps], start_s=start_s, explain=explain)
+        try:
+            events = self._answer(request, steps, trail)
+            async with closing(events):
+                async for batch in events:
+                    yield batch
+        except GlimtError as error:
+            trail.failure = error
+            error.trace = trail.trace()
+            raise
+        finally:
+            if (outcome := trail.outcome()) is not None:
+                self._stats.record(outcome)
+
+    async def _answer(
+        self, request: Request, steps: Sequence[Step], trail: Trail
+    ) -> AsyncIterator[Batch]:
         tried: tuple[str, ...] = ()
         said = Resumable(request)
         left = list(steps)
@@ -99,20 +144,23 @@ class Attempts:
         while left:
             step = left.pop(0)
             resumed, num_before = cut is not None, said.num_tokens
+            race = self._race(said, step, left, trail)
             try:
-                events = self._passed(said, step, left, start_s)
+                events = self._passed(said, step, left, trail) if race is None else race.batches()
                 async with closing(events):
                     async for batch in events:
+                        step, tried = _settled(race, step, tried)
                         said.note(batch)
                         yield _routed(batch, (*tried, step.deployment.id), resumed=resumed)
             except GlimtError as error:
+                step, tried = _settled(race, step, tried)
                 tried = (*tried, f"{step.deployment.id} {error.code}")
                 # Why an answer broke off is not told by whoever was only to go on with it.
                 if said.begun and (cut is None or said.num_tokens > num_before):
                     cut = error
                 failure = cut or error
                 failure.route = tried
-                late = self._clock.monotonic() - start_s >= self._settings.total_s
+                late = self._clock.monotonic() - trail.start_s >= self._settings.total_s
                 if late or not failure.retryable:
                     raise failure from None
                 if said.begun:
@@ -128,16 +176,41 @@ class Attempts:
                     break
             else:
                 return
-        yield said.finish(tried)
+        yield trail.ended(said.finish(tried))
+
+    def _race(self, said: Resumable, step: Step, left: list[Step], trail: Trail) -> Race | None:
+        """Against the next place, where one may be asked at the same time."""
+        if not self._settings.hedge or said.begun or not repeatable(said.request()):
+            return None
+        spare = spare_of(step, left)
+        if spare is None:
+            return None
+        wait_s = usual_wait_s(step, self._stats)
+        if wait_s is None:
+            return None
+        return Race(
+            step,
+            spare,
+            wait_s,
+            left,
+            start=lambda runner: self._passed(said, runner, left, trail),
+            give_up=lambda runner: self._give_up(runner, trail, first=step),
+        )
+
+    def _give_up(self, runner: Step, trail: Trail, *, first: Step) -> None:
+        trail.given_up.add(runner.deployment.id)
+        if self._meter is not None:
+            winner = "spare" if runner is first else "first"
+            self._meter.hedge(first.deployment.id, winner)
 
     async def _passed(
-        self, said: Resumable, step: Step, left: Sequence[Step], start_s: float
+        self, said: Resumable, step: Step, left: Sequence[Step], trail: Trail
     ) -> AsyncIterator[Batch]:
         """One step's events from its first output on; `left` are those that may follow it."""
         # What cannot be taken back need not be held back.
         passing = said.begun or (not left and step.local)
         held: list[Event] = []
-        events = self._joined(said, step, start_s, holds=bool(_followers(left, step)))
+        events = self._joined(said, step, trail, holds=bool(_followers(left, step)))
         async with closing(events):
             async for batch in events:
                 if passing:
@@ -147,23 +220,29 @@ class Attempts:
                 if alive:
                     yield alive
                 held += [event for event in batch if not isinstance(event, KeepAlive)]
-                if any(type(event) in _OUTPUT for event in batch):
+                if has_output(batch):
                     passing = True
                     yield held
         if not passing and held:
             yield held
 
-    async def _joined(
-        self, said: Resumable, step: Step, start_s: float, *, holds: bool
+    def _joined(
+        self, said: Resumable, step: Step, trail: Trail, *, holds: bool
     ) -> AsyncIterator[Batch]:
-        """One step's events, joined to what was said before it.
+        """One step's events, joined to what was said before it, if anything was."""
+        if said.begun:
+            return self._rejoined(said, step, trail, holds=holds)
+        request = said.request(thinks_on=step.thinks_on)
+        return said.events(self._attempt(request, step, trail), holds=holds)
 
-        A place that would say another word than the last one is asked again, behind that word.
-        """
+    async def _rejoined(
+        self, said: Resumable, step: Step, trail: Trail, *, holds: bool
+    ) -> AsyncIterator[Batch]:
+        """The same. A place that would say another word than the last is asked again, behind it."""
         for exact in (False, True):
             said.exact = exact
             request = said.request(thinks_on=step.thinks_on)
-            events = said.events(self._attempt(request, step, start_s), holds=holds)
+            events = said.events(self._attempt(request, step, trail), holds=holds)
             try:
                 async with closing(events):
                     async for batch in events:
@@ -172,20 +251,24 @@ class Attempts:
                 continue
             return
 
-    async def _attempt(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Batch]:
+    async def _attempt(self, request: Request, step: Step, trail: Trail) -> AsyncIterator[Batch]:
         """One step, recorded when it ends."""
-        seen = _Seen(request, self._clock, step.deployment.id)
+        seen = Seen(request, self._clock, step.deployment.id)
+        target, failure = step.target, None
         if not step.local:
             self._circuits.begin(step.deployment)
         try:
-            events = self._events(request, step, seen, start_s)
+            events = self._events(request, step, trail.start_s)
             async with closing(events):
                 async for batch in events:
                     seen.see(batch)
+                    if batch and isinstance(batch[-1], Finished):
+                        batch = trail.finished(batch, target, seen.outcome(), step.prices)  # noqa: PLW2901
                     yield batch
             if not step.local:
                 self._circuits.succeeded(step.deployment)
         except GlimtError as error:
+            failure = error
             seen.failed(error)
             if not step.local:
                 self._circuits.failed(step.deployment, error)
@@ -193,34 +276,34 @@ class Attempts:
         finally:
             if not step.local:
                 self._circuits.end(step.deployment)
-            self._stats.record(seen.outcome())
+            if step.deployment.id in trail.given_up:
+                trail.given_up.remove(step.deployment.id)
+                seen.given_up()
+            outcome = seen.outcome()
+            trail.add(target, outcome, failure)
+            self._stats.record(outcome)
+            if self._meter is not None:
+                self._meter.attempt(outcome)
 
-    async def _events(
-        self, request: Request, step: Step, seen: "_Seen", start_s: float
-    ) -> AsyncIterator[Batch]:
+    def _events(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Batch]:
         """A provider's events; elsewhere, the first output has a deadline of its own."""
         asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
         events = step.provider.answer(asked)
-        if not step.local:
-            limit_s = self._settings.total_s
-            events = Deadline(events, limit_s, start_s=start_s, clock=self._clock)
-        limit_s = self._settings.first_token_s
-        end_s = asyncio.get_running_loop().time() + limit_s
-        async with closing(events):
-            while not step.local and seen.first_s is None:
-                try:
-                    async with asyncio.timeout_at(end_s):
-                        batch = await anext(events, None)
-                except TimeoutError:
-                    raise DeadlineExceeded(
-                        f"{step.deployment.provider} said nothing within {limit_s:g} s.",
-                        code="first_token_timeout",
-                    ) from None
-                if batch is None:
-                    return
-                yield batch
-            async for batch in events:
-                yield batch
+        if step.local:
+            return events
+        return Deadline(
+            events,
+            self._settings.total_s,
+            start_s=start_s,
+            clock=self._clock,
+            first_s=self._settings.first_token_s,
+            place=step.deployment.provider,
+        )
+
+
+def _settled(race: Race | None, step: Step, tried: tuple[str, ...]) -> tuple[Step, tuple[str, ...]]:
+    """Who answers, and who was tried in vain, as far as a race has changed that."""
+    return (step, tried) if race is None else race.settled(tried)
 
 
 def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
@@ -247,59 +330,3 @@ def _routed(batch: Batch, route: tuple[str, ...], *, resumed: bool) -> Batch:
         warnings = (warning, *end.warnings)
         batch = [*batch[:-1], msgspec.structs.replace(end, route=route, warnings=warnings)]
     return batch
-
-
-class _Seen:
-    """What is recorded of one attempt."""
-
-    def __init__(self, request: Request, clock: Clock, deployment: str) -> None:
-        self._names = {tool.name for tool in request.tools}
-        self._clock = clock
-        self._deployment = deployment
-        self._start_s = clock.now()
-        self._began_s = clock.monotonic()
-        self.first_s: float | None = None
-        self._num_deltas = 0
-        self._num_tokens: int | None = None
-        self._num_calls = self._num_bad_calls = 0
-        self._fault: Fault = "gone"
-        self._why = ""
-
-    def see(self, batch: Batch) -> None:
-        """Count it."""
-        for event in batch:
-            if type(event) in _OUTPUT:
-                self._num_deltas += 1
-                if isinstance(event, ToolCallStarted):
-                    self._num_calls += 1
-                    self._num_bad_calls += event.name not in self._names
-            elif isinstance(event, Finished):
-                self._fault = "none"
-                self._num_tokens = event.usage.completion_tokens or None
-        if self.first_s is None and self._num_deltas:
-            self.first_s = self._clock.monotonic() - self._began_s
-
-    def failed(self, error: GlimtError) -> None:
-        """It ended in an error."""
-        self._why = error.code
-        match error:
-            case RequestError():
-                self._fault = "client"
-            case RateLimited():
-                self._fault = "rate_limited"
-            case _:
-                self._fault = "provider"
-
-    def outcome(self) -> Outcome:
-        """The record. Where the bill did not come, each delta counts as a token."""
-        return Outcome(
-            deployment=self._deployment,
-            start_s=self._start_s,
-            duration_s=self._clock.monotonic() - self._began_s,
-            ttft_s=self.first_s,
-            output_tokens=self._num_tokens or self._num_deltas,
-            fault=self._fault,
-            why=self._why,
-            num_calls=self._num_calls,
-            num_bad_calls=self._num_bad_calls,
-        )

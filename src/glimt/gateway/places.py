@@ -17,7 +17,7 @@ from glimt.core.errors import ModelNotFound
 from glimt.core.provider import ModelInfo
 from glimt.gateway.candidates import candidates, here
 from glimt.gateway.registry import Registry
-from glimt.gateway.stats import Numbers, Summary
+from glimt.gateway.stats import Numbers, Summary, whole
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +38,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """A model and who serves it: the engine here first, then as the catalog has them."""
+    """A model and who serves it: the engine here first, then as the catalog has them.
+
+    `seen` is how its answers went as a whole, after every fallback, by the length of the window.
+    """
 
     info: ModelInfo
     places: tuple[Place, ...]
+    seen: Callable[[float], Summary] | None = None
 
     @property
     def cheapest(self) -> Place:
@@ -106,7 +110,12 @@ class Places:
 
     def _offer(self, info: ModelInfo, registry: Registry) -> Offer:
         found = candidates((info.id,), self._available, registry.models())
-        return Offer(info=info, places=tuple(self._place(one, registry) for one in found))
+        key = whole(found[0].model.slug)
+        return Offer(
+            info=info,
+            places=tuple(self._place(one, registry) for one in found),
+            seen=lambda window_s: self._stats.summary(key, window_s),
+        )
 
     def _place(self, candidate: Candidate, registry: Registry) -> Place:
         key = candidate.id

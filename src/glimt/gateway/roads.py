@@ -4,12 +4,12 @@ Joins what the catalog knows, what the engine here offers, what was measured and
 choosing is `gateway.plan`, trying is `gateway.attempt`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from glimt.catalog.available import Available
-from glimt.catalog.types import Deployment
+from glimt.catalog.types import FREE, Deployment
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, ModelNotFound, RateLimited, UnsupportedParameter
 from glimt.core.provider import Provider
@@ -17,6 +17,7 @@ from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
+from glimt.gateway.meter import Meter
 from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
@@ -25,12 +26,16 @@ from glimt.gateway.stats import Stats
 
 
 class Road(msgspec.Struct, frozen=True, kw_only=True):
-    """What will be tried. `model` names it in numbers: that of the first step."""
+    """What will be tried. `model` names it in numbers: that of the first step.
+
+    `explain` makes the reasons of the order in words.
+    """
 
     steps: tuple[Step, ...]
     model: str
     stands_in: bool = False
     warnings: tuple[str, ...] = ()
+    explain: Callable[[], str] = str
 
 
 class Roads:
@@ -54,6 +59,7 @@ class Roads:
         clock: Clock,
         policy: Policy | None = None,
         settings: AttemptSettings | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._available = msgspec.structs.replace(
             available,
@@ -64,7 +70,9 @@ class Roads:
         self._stats = stats
         self._circuits = Circuits(clock)
         self.places = Places(self._available, stats, self._circuits.marked)
-        self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
+        self.attempts = Attempts(
+            stats, self._circuits, settings or AttemptSettings(), clock=clock, meter=meter
+        )
 
     def find(self, request: Request, registry: Registry) -> Road:
         """Plan.
@@ -91,29 +99,35 @@ class Roads:
         made = plan(request, found, self._stats, self._policy)
         if not made.steps:
             raise self._nobody(made, request.model)
-        steps = tuple(
-            Step(
-                deployment=deployment,
-                provider=self._providers[deployment.provider],
-                continues=(row := self._available.providers[deployment.provider]).continues,
-                thinks_on=row.continues_thoughts,
-            )
-            if deployment.provider != HERE.slug
-            else Step(
-                deployment=deployment,
-                provider=registry.find(deployment.upstream_model).provider,
-                local=True,
-                continues=True,
-                thinks_on=True,
-            )
-            for deployment in made.steps
-        )
+        steps = tuple(self._step(deployment, registry) for deployment in made.steps)
         first = made.steps[0]
         return Road(
             steps=steps,
             model=first.upstream_model if steps[0].local else first.model,
             stands_in=bool(made.stand_ins),
             warnings=made.warnings,
+            explain=made.explain,
+        )
+
+    def _step(self, deployment: Deployment, registry: Registry) -> Step:
+        if deployment.provider == HERE.slug:
+            return Step(
+                deployment=deployment,
+                provider=registry.find(deployment.upstream_model).provider,
+                prices=FREE,
+                local=True,
+                continues=True,
+                thinks_on=True,
+            )
+        row = self._available.providers[deployment.provider]
+        own = FREE if row.self_hosted else None
+        return Step(
+            deployment=deployment,
+            provider=self._providers[deployment.provider],
+            name=row.name,
+            prices=own if deployment.prices is None else deployment.prices,
+            continues=row.continues,
+            thinks_on=row.continues_thoughts,
         )
 
     def _able(self, request: Request) -> Available:
@@ -130,7 +144,7 @@ class Roads:
                 deployment
                 for deployment in self._available.deployments
                 if request.prompt is None
-                and (row := self._available.providers[deployment.provider]).self_hosted
+                and (row := self._available.providers[deployment.provider]).gives_choices
                 and row.wire == "chat_completions"
             ),
         )

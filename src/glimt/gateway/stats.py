@@ -8,6 +8,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from glimt.core.errors import GlimtError, RateLimited, RequestError
+
 RECENT_S: Final = 30.0
 FIVE_MINUTES_S: Final = 300.0
 QUARTER_S: Final = 900.0
@@ -24,11 +26,29 @@ malformed or an empty answer, a stream that was cut, a time limit that passed.
 """
 
 
+def fault_of(error: GlimtError | None) -> Fault:
+    """Whose fault an error is; none at all is a client that left."""
+    match error:
+        case None:
+            return "gone"
+        case RequestError():
+            return "client"
+        case RateLimited():
+            return "rate_limited"
+        case _:
+            return "provider"
+
+
+def whole(model: str) -> str:
+    """Under which name a model's answers are counted as the gateway's: after every fallback."""
+    return f"model:{model}"
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How one attempt at one deployment went. Recorded once, when it ended.
 
     Attributes:
-        deployment: `Deployment.id`.
+        deployment: `Deployment.id`, or the name of `whole`.
         start_s: When it began, in Unix seconds.
         ttft_s: From then to the first output; `None` if there was none.
         duration_s: From then to the end.

@@ -30,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         names: The client's own spelling of core fields, where it differs: "num_choices" → "n".
         dialect: Whose spelling the answer has, in formats that several vendors share.
         request_id: What the body calls the request, where a format lets it.
+        router_metadata: Whether the answer tells how it came about, in OpenRouter's words.
     """
 
     requests: tuple[Request, ...]
@@ -39,6 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     names: dict[str, str] = {}
     dialect: Dialect = OPENAI
     request_id: str | None = None
+    router_metadata: bool = False
 
     @property
     def request(self) -> Request:

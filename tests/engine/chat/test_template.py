@@ -537,6 +537,14 @@ def test_a_signature_of_somebody_else(template: ChatTemplate):
     assert [warning.partition(":")[0] for warning in prompt.warnings] == ["messages[0]"]
 
 
+def test_arguments_that_no_template_reads(template: ChatTemplate):
+    """A variable that the template has not is named: it may be a misspelt one."""
+    arguments = {"enable_thinkin": False, "clear_thinking": True}
+    prompt = template.render(ask(say("user", "a"), template_arguments=arguments))
+    [warning] = prompt.warnings
+    assert warning.startswith("template_arguments.enable_thinkin was not honoured")
+
+
 def test_reserved_arguments(template: ChatTemplate):
     """Arguments of the template cannot replace what the server sets."""
     with pytest.raises(InvalidRequest) as caught:

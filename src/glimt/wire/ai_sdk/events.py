@@ -55,7 +55,12 @@ def encode_answer(call: Call, answer: Answer, generation: Generation) -> bytes:
             finish_reason=finish_reason(choice.reason, generation),
             usage=usage_of(answer.usage, generation),
             provider_metadata=metadata(
-                call, started, usage=answer.usage, timing=answer.timing, warnings=warnings
+                call,
+                started,
+                usage=answer.usage,
+                timing=answer.timing,
+                warnings=warnings,
+                trace=answer.trace,
             ),
             response=ResponseMetadata(
                 id=started.id, model_id=started.model, timestamp=timestamp(started)
@@ -264,6 +269,7 @@ class PartEncoder:
                     usage=finished.usage,
                     timing=finished.timing,
                     warnings=warnings,
+                    trace=finished.trace,
                 ),
             )
         )

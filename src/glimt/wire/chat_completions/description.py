@@ -10,6 +10,7 @@ import msgspec
 from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.wire import dialect as dialects
 from glimt.wire.chat_completions.errors import CerebrasStreamError, OpenRouterError, ZaiError
+from glimt.wire.chat_completions.metadata import HEADER as METADATA_HEADER
 from glimt.wire.chat_completions.thinking import EFFORTS, ReasoningField, ThinkingField
 from glimt.wire.chat_completions.tools import MAX_TOOLS
 from glimt.wire.chat_completions.types import ChatCompletion, ChatMessage, Chunk, Function
@@ -125,6 +126,11 @@ _PARAMETERS: Final = (
     ),
     Parameter(
         name="x-session-id", place="header", description="The same as `session_id` in the body."
+    ),
+    Parameter(
+        name=METADATA_HEADER,
+        place="header",
+        description="`enabled` adds `openrouter_metadata`: who could answer, who was tried, why.",
     ),
 )
 _STREAM: Final = EventStream(

@@ -12,6 +12,7 @@ import msgspec
 
 from glimt.core import errors
 from glimt.core.errors import GlimtError
+from glimt.wire.chat_completions.metadata import router_metadata
 from glimt.wire.codec import Call, ErrorBody, client_message, client_name, json_object
 from glimt.wire.dialect import OPENAI, Dialect
 from glimt.wire.openai_types import ErrorDetail, ErrorDocument, error_type
@@ -50,12 +51,22 @@ _OPENROUTER_TYPES: Final[tuple[tuple[type[GlimtError], str], ...]] = (
 )
 
 
+class PreviousError(msgspec.Struct):
+    """Somebody who was tried before, and failed. `code` is our name of the error."""
+
+    code: str
+    provider: str
+    status: int
+
+
 class OpenRouterMetadata(msgspec.Struct, omit_defaults=True):
     """What else is known of an error. `provider_code` is our own name of it."""
 
     error_type: str
     provider_code: str | None
     param: str | None = None
+    provider_name: str | None = None
+    previous_errors: list[PreviousError] = []
 
 
 class OpenRouterDetail(msgspec.Struct):
@@ -108,6 +119,9 @@ def error_body(error: GlimtError, call: Call | None, dialect: Dialect = OPENAI) 
             status = 400 if isinstance(error, errors.ModelNotFound) else status
         case "cerebras":
             body = detail
+    asked = {} if call is None or status == 500 else _router_metadata(error, call)
+    if asked:
+        body = {**msgspec.to_builtins(body), **asked}
     return ErrorBody(status=status, body=json_object(body))
 
 
@@ -118,6 +132,15 @@ def error_document(error: GlimtError, call: Call | None) -> ErrorDocument:
 
 def stream_members(error: GlimtError, call: Call) -> dict[str, Any]:
     """What the last event of a stream that breaks off says of the error."""
+    return {**_stream_error(error, call), **_router_metadata(error, call)}
+
+
+def _router_metadata(error: GlimtError, call: Call) -> dict[str, Any]:
+    told = router_metadata(call, None, error.trace)
+    return {} if told is msgspec.UNSET else {"openrouter_metadata": told}
+
+
+def _stream_error(error: GlimtError, call: Call) -> dict[str, Any]:
     detail = _detail(error, call)
     match call.dialect.name:
         case "openai":
@@ -140,6 +163,12 @@ def _detail(error: GlimtError, call: Call | None) -> ErrorDetail:
 def _openrouter(error: GlimtError, detail: ErrorDetail) -> OpenRouterDetail:
     kind = next((name for kind, name in _OPENROUTER_TYPES if isinstance(error, kind)), "server")
     metadata = OpenRouterMetadata(error_type=kind, provider_code=error.code, param=detail.param)
+    if error.trace is not None and (attempts := error.trace.attempts):
+        metadata.provider_name = attempts[-1].target.name
+        metadata.previous_errors = [
+            PreviousError(code=one.code, provider=one.target.name, status=one.status)
+            for one in attempts[:-1]
+        ]
     return OpenRouterDetail(code=error.status, message=detail.message, metadata=metadata)
 
 

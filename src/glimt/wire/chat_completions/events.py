@@ -27,14 +27,18 @@ from glimt.core.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from glimt.core.ids import new_id
 from glimt.wire import sse
 from glimt.wire.chat_completions import spelling, types
 from glimt.wire.chat_completions.errors import stream_members
+from glimt.wire.chat_completions.metadata import router_metadata
 from glimt.wire.codec import Call, all_warnings, json_object
 from glimt.wire.openai_types import extension_of, time_info_of
 
 DONE: Final = sse.encode(b"[DONE]")
 OBJECT: Final = "chat.completion"
+_MARK: Final = new_id("text-")
+"""Stands for a text that is to come; nobody knows it, so that nothing else looks like it."""
 CHUNK_OBJECT: Final = "chat.completion.chunk"
 
 
@@ -53,13 +57,14 @@ def encode_answer(call: Call, answer: Answer) -> bytes:
             created=started.created,
             model=started.model,
             choices=[_choice(call, choice) for choice in answer.choices],
-            usage=spelling.usage(answer.usage, dialect),
+            usage=spelling.usage(answer.usage, dialect, answer.trace),
             service_tier=started.service_class,
             provider=spelling.provider(started, dialect),
             system_fingerprint=spelling.fingerprint(dialect),
             request_id=spelling.request_id(call, started),
             time_info=time_info_of(answer.timing, started.created),
             glimt=extension_of(all_warnings(call, started.warnings, answer.warnings)),
+            openrouter_metadata=router_metadata(call, started, answer.trace),
         )
     )
 
@@ -131,16 +136,21 @@ class ChunkEncoder:
         self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
         self._held: types.ChunkChoice | None = None
         self._service_tier: str | msgspec.UnsetType = msgspec.UNSET
-        self._early_warnings: tuple[str, ...] = ()
+        self._frames: dict[tuple[type[Event], int], list[bytes]] = {}
+        self._started: Started | None = None
 
     def encode(self, event: Event) -> bytes:  # noqa: PLR0911  one for each kind
         """The chunks for an event; usually one."""
         match event:
+            case TextDelta(logprobs=()):
+                return self._say_text(event)
             case TextDelta():
                 return self._say(
                     event.choice, types.Delta(content=event.text), logprobs=event.logprobs
                 )
             case ReasoningDelta() if not self._hidden and (event.text or event.logprobs):
+                if not event.logprobs and event.signature is None:
+                    return self._say_text(event)
                 return self._say(
                     event.choice,
                     spelling.thought(event, self._dialect),
@@ -194,13 +204,30 @@ class ChunkEncoder:
         self._chunk.provider = spelling.provider(started, self._dialect)
         self._chunk.system_fingerprint = spelling.fingerprint(self._dialect)
         self._chunk.request_id = spelling.request_id(self._call, started)
-        self._early_warnings = started.warnings
+        self._started = started
         opening = b"".join(
             self._say(index, types.Delta(role="assistant", content=""))
             for index in range(self._call.num_choices)
         )
         self._chunk.service_tier = msgspec.UNSET
+        self._frames.clear()
         return opening
+
+    def _say_text(self, event: TextDelta | ReasoningDelta) -> bytes:
+        """Chunks of text differ from each other in their text alone: what is around it is kept."""
+        if self._held is not None:
+            return self._release() + self._say_text(event)
+        frame = self._frames.get((type(event), event.choice))
+        if frame is None:
+            marked = msgspec.structs.replace(event, text=_MARK)
+            delta = (
+                types.Delta(content=_MARK)
+                if isinstance(marked, TextDelta)
+                else spelling.thought(marked, self._dialect)
+            )
+            frame = self._say(event.choice, delta).split(json_object(_MARK))
+            self._frames[type(event), event.choice] = frame
+        return json_object(event.text).join(frame)
 
     def _say(
         self,
@@ -243,9 +270,11 @@ class ChunkEncoder:
             released = b""
             self._chunk.choices = [self._held]
             self._held = None
-        self._chunk.usage = spelling.usage(finished.usage, self._dialect)
+        self._chunk.usage = spelling.usage(finished.usage, self._dialect, finished.trace)
         self._chunk.service_tier = self._service_tier
         self._chunk.time_info = time_info_of(finished.timing, self._chunk.created)
-        warnings = all_warnings(self._call, self._early_warnings, finished.warnings)
+        early = () if self._started is None else self._started.warnings
+        warnings = all_warnings(self._call, early, finished.warnings)
         self._chunk.glimt = extension_of(warnings)
+        self._chunk.openrouter_metadata = router_metadata(self._call, self._started, finished.trace)
         return released + sse.encode(json_object(self._chunk))

@@ -17,6 +17,7 @@ from glimt.core.request import Request
 from glimt.wire.chat_completions.continuing import read_continues
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
+from glimt.wire.chat_completions.metadata import is_asked
 from glimt.wire.chat_completions.routing import read_routing
 from glimt.wire.chat_completions.thinking import read_thinking
 from glimt.wire.chat_completions.tools import read_tool_choice, read_tools
@@ -90,7 +91,7 @@ def decode_request(
     thinking, template_arguments = read_thinking(fields, names=names, warnings=warnings)
     if dialect.keeps_thoughts and thinking.clear is None:
         thinking = msgspec.structs.replace(thinking, clear=False)
-    tools = read_tools(fields)
+    tools = read_tools(fields, warnings)
     parallel = fields.flag("parallel_tool_calls")
     messages = read_messages(fields, warnings)
     request_id, session = fields.text("request_id"), fields.text("session_id")
@@ -124,6 +125,7 @@ def decode_request(
         names=names,
         dialect=dialect,
         request_id=request_id,
+        router_metadata=bool(headers) and is_asked(headers),
     )
 
 
@@ -158,7 +160,8 @@ def _refuse(fields: Fields) -> None:
 
 def _ignore(fields: Fields, warnings: list[str]) -> None:
     for name, instead in _IGNORED.items():
-        if fields.take(name, ANYTHING) is not None:
+        if fields.has(name):
+            fields.take(name, ANYTHING)
             warnings.append(f"{name} was not honoured: {instead}")
     if fields.flag("store"):
         warnings.append("store was not honoured: answers are not kept")

@@ -19,6 +19,7 @@ from glimt.core.events import (
     ToolCallStarted,
 )
 from glimt.core.parts import Part, ReasoningPart
+from glimt.core.trace import Trace
 from glimt.core.usage import Usage as CoreUsage
 from glimt.wire.chat_completions import types
 from glimt.wire.codec import Call
@@ -43,11 +44,18 @@ def native_finish_reason(reason: FinishReason, dialect: Dialect) -> str | msgspe
     return reason if dialect.name == "openrouter" else msgspec.UNSET
 
 
-def usage(bill: CoreUsage, dialect: Dialect) -> Usage:
-    """The bill. A local model costs nothing, which OpenRouter's clients want to hear."""
+def usage(bill: CoreUsage, dialect: Dialect, trace: Trace | None = None) -> Usage:
+    """The bill. A local model costs nothing, which OpenRouter's clients want to hear.
+
+    Without a trace the answer is from here; a cost that nobody knows is left out.
+    """
     told = usage_of(bill)
     if dialect.name == "openrouter":
-        told.cost, told.is_byok = 0.0, False
+        told.is_byok = False
+        if trace is None:
+            told.cost = 0.0
+        elif trace.cost is not None:
+            told.cost = float(trace.cost)
     return told
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from glimt.wire.chat_completions.metadata import RouterMetadata
 from glimt.wire.openai_types import Extension, TimeInfo, Usage
 
 
@@ -209,6 +210,7 @@ class ChatCompletion(msgspec.Struct):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
+    openrouter_metadata: RouterMetadata | msgspec.UnsetType = msgspec.UNSET
 
 
 class Delta(msgspec.Struct):
@@ -251,3 +253,4 @@ class Chunk(msgspec.Struct):
     request_id: str | msgspec.UnsetType = msgspec.UNSET
     time_info: TimeInfo | msgspec.UnsetType = msgspec.UNSET
     glimt: Extension | msgspec.UnsetType = msgspec.UNSET
+    openrouter_metadata: RouterMetadata | msgspec.UnsetType = msgspec.UNSET
