@@ -84,7 +84,7 @@ _KEYS: Final = {
 
 
 def describe(routes: Sequence[Described], *, has_keys: bool) -> dict[str, Any]:
-    """The document. With keys, every operation but the open ones asks for one; else one may come."""
+    """The document. With keys, all operations but the open ones ask for one; else one may come."""
     schemas = Schemas(kind for route in routes for kind in _kinds(route.operation))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
