@@ -37,6 +37,12 @@ WATCHED: Final = frozenset({"/health", "/ready", "/metrics"})
 NO_RESPONSE: Final = 499
 """What is logged when the client left before it got one."""
 UNMATCHED: Final = "unmatched"
+THERE: Final = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/models"),
+    *("/api/v1", "/api/paas/v4", "/api/coding/paas/v4", "/v1/ai", "/v3/ai", "/v4/ai"),
+    *("/health", "/ready", "/metrics", "/openapi.json", "/llms.txt", "/docs"),
+)
+"""Addresses, and beginnings of some, for whoever asked for another."""
 
 
 class Edge:
@@ -55,6 +61,8 @@ class Edge:
             raise NotImplementedError(f"{scope['type']} is not served here")
         # starlette raises errors for the application that it believes to be inside of.
         scope["app"] = self
+        # A base URL is often written with a slash at its end, and so is an address.
+        scope["path"] = scope["path"].rstrip("/") or "/"
         exchange = _Exchange(scope, receive, send, self._services)
         with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
             try:
@@ -192,7 +200,6 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
 
 async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
-        f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
-        "/v1/responses, /v1/messages, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, "
-        "/ready and /metrics."
+        f"There is nothing at {scope['path']}. There are {', '.join(THERE[:-1])} and {THERE[-1]}, "
+        "which tells of all of them."
     )
