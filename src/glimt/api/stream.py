@@ -73,6 +73,7 @@ class _Watch:
         # An error's traceback leads here: what is left would be garbage that only the collector
         # finds, and refusals come by the thousand.
         self._task = None
+        del self._watcher
 
     def _leave(self, _: object) -> None:
         if self._task is not None:
