@@ -67,18 +67,7 @@ class Meter:
             ["model", "outcome"],
             registry=registry,
         )
-        self._attempts = Counter(
-            "glimt_attempts",
-            "Attempts by how they ended: finished, gone, given_up (overtaken), or an error's code",
-            ["deployment", "outcome"],
-            registry=registry,
-        )
-        self._hedges = Counter(
-            "glimt_hedges",
-            "Second places that were asked because the first was slow, by who answered",
-            ["deployment", "winner"],
-            registry=registry,
-        )
+        self._attempts, self._hedges = _place_counters(registry)
         self._tokens = Counter(
             "glimt_tokens",
             "Tokens of finished answers; cached is part of prompt, reasoning of completion",
@@ -161,6 +150,22 @@ class Meter:
         for kind, count in _kinds(event.usage):
             if count:
                 self._tokens.labels(model, kind).inc(count)
+
+
+def _place_counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    attempts = Counter(
+        "glimt_attempts",
+        "Attempts by how they ended: finished, gone, given_up (overtaken), or an error's code",
+        ["deployment", "outcome"],
+        registry=registry,
+    )
+    hedges = Counter(
+        "glimt_hedges",
+        "Second places that were asked because the first was slow, by who answered",
+        ["deployment", "winner"],
+        registry=registry,
+    )
+    return attempts, hedges
 
 
 def _kinds(usage: Usage) -> tuple[tuple[str, int], ...]:
