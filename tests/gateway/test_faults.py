@@ -29,7 +29,8 @@ from glimt.gateway.readiness import Report
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
-from glimt.providers.remote import MAX_EVENT, RemoteProvider
+from glimt.providers.reading import MAX_EVENT
+from glimt.providers.remote import RemoteProvider
 from glimt.providers.scripted import SCRIPTED_MODEL, ScriptedProvider, say
 from tests.gateway.faulty import (
     Behaviour,

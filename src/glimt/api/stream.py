@@ -38,18 +38,35 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientGone: The client hung up first.
     """
-    worker = asyncio.create_task(work)
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a request is answered by a task")
+    num_cancels = task.cancelling()
+    is_over = is_gone = False
+
+    def leave(_: object) -> None:
+        nonlocal is_gone
+        if not is_over:
+            is_gone = True
+            task.cancel()  # noqa: F821  it is deleted when that is over
+
     watcher = asyncio.create_task(_disconnected(receive))
+    watcher.add_done_callback(leave)
     try:
-        await asyncio.wait({worker, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if worker.done():
-            return worker.result()
-        raise ClientGone("The client hung up before the answer was ready.")
+        return await work
+    except asyncio.CancelledError:
+        # Whoever else wants this task to end goes first.
+        if is_gone and task.cancelling() <= num_cancels + 1:
+            raise ClientGone("The client hung up before the answer was ready.") from None
+        raise
     finally:
-        await _end(worker, watcher)
-        # An error's traceback has this frame, and the task has the error: without this they are
-        # garbage that only the collector finds, and refusals come by the thousand.
-        del worker, watcher
+        is_over = True
+        watcher.cancel()
+        if is_gone:
+            task.uncancel()
+        # An error's traceback has this frame: without this they are garbage that only the collector
+        # finds, and refusals come by the thousand.
+        del watcher, task, leave
 
 
 class EventStream:

@@ -1,6 +1,6 @@
 """Places elsewhere, from a configuration and the keys that are set.
 
-A key is read from its variable here, handed to the provider that sends it, and kept nowhere else.
+A key is read here (`glimt.app.keys`) and handed to the provider that sends it.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from glimt.app.config import Config, ConfigError
+from glimt.app.keys import with_kept_keys
 from glimt.catalog.available import Available, available_deployments
 from glimt.catalog.load import CatalogError, load
 from glimt.core.clock import Clock
@@ -23,7 +24,7 @@ from glimt.providers.remote import RemoteProvider
 
 
 def read_available(config: Config, environ: Mapping[str, str]) -> Available:
-    """What can be called.
+    """What can be called; `environ` has the keys (`with_kept_keys`).
 
     Raises:
         ConfigError: The catalog's file or a provider's section cannot be used.
@@ -103,8 +104,9 @@ def elsewhere(
     """`None` where nothing elsewhere can be called.
 
     Raises:
-        ConfigError: See `read_available`.
+        ConfigError: See `read_available` and `kept_keys`.
     """
+    environ = with_kept_keys(config.home, environ)
     available = read_available(config, environ)
     if not available.deployments:
         return None

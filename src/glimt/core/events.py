@@ -16,7 +16,7 @@ hundred, and nobody waits to fill one. `Started` is the first of its batch, `Fin
 """
 
 from collections.abc import AsyncIterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -152,6 +152,14 @@ Event: TypeAlias = (
 
 Batch: TypeAlias = Sequence[Event]
 """Events that were there at once, in order; whoever gets one leaves it as it is."""
+
+
+_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+
+
+def has_output(batch: Batch) -> bool:
+    """Whether there is anything of the answer itself in it."""
+    return any(type(event) in _OUTPUT for event in batch)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

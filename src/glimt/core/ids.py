@@ -3,13 +3,15 @@
 import secrets
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_FOUR = 62**4
+_TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
 
 
 def new_id(prefix: str) -> str:
     """Return e.g. `chatcmpl-4fQ…`: the prefix as given, then 20 characters of base 62."""
     number = secrets.randbits(119)
-    characters: list[str] = []
-    for _ in range(20):
-        number, digit = divmod(number, 62)
-        characters.append(_ALPHABET[digit])
-    return prefix + "".join(characters)
+    pairs = [prefix]
+    for _ in range(5):
+        number, four = divmod(number, _FOUR)
+        pairs += _TWO[four // len(_TWO)], _TWO[four % len(_TWO)]
+    return "".join(pairs)

@@ -20,6 +20,7 @@ from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.places import Offer, local_offer, local_offers
+from glimt.gateway.preferences import refuse_variant
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -86,13 +87,22 @@ class Gateway:
         attempt = self._attempt(road, request, start_s)
         if request.deadline_s is not None:
             attempt = Deadline(attempt, request.deadline_s, start_s=start_s, clock=self._clock)
-        events = self._meter.watch(attempt, road.model)
-        async with closing(events):
-            async for batch in events:
-                if batch and isinstance(started := batch[0], Started):
-                    yield [self._marked(started, request.model, road), *batch[1:]]
-                else:
-                    yield batch
+        count = self._meter.answer(road.model)
+        failure: GlimtError | None = None
+        try:
+            async with closing(attempt):
+                async for batch in attempt:
+                    count.see(batch)
+                    if batch and isinstance(started := batch[0], Started):
+                        yield [self._marked(started, request.model, road), *batch[1:]]
+                    else:
+                        yield batch
+        except GlimtError as error:
+            failure = error
+            raise
+        finally:
+            count.end(failure)
+            del failure  # It has this frame in its traceback.
 
     async def count_tokens(self, request: Request) -> int:
         """How many tokens the prompt has, at the first place of the plan that can tell.
@@ -120,7 +130,7 @@ class Gateway:
             param="model",
         )
 
-    async def answer_all(
+    def answer_all(
         self, requests: Sequence[Request], *, since_s: float | None = None
     ) -> AsyncIterator[Batch]:
         """Answer several requests of one call at once; their choices are numbered through.
@@ -128,10 +138,7 @@ class Gateway:
         The usage is the sum. Raises what the first of them to fail raises; the others are ended.
         """
         answers = [self.answer(request, since_s=since_s) for request in requests]
-        events = answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
-        async with closing(events):
-            async for batch in events:
-                yield batch
+        return answers[0] if len(answers) == 1 else _numbered_through(answers, requests)
 
     def _admit(self) -> None:
         report = self._readiness.report()
@@ -149,6 +156,7 @@ class Gateway:
 
     def _only(self, request: Request) -> Road:
         found = self._registry.find(request.model)
+        refuse_variant(request.model)
         return only_road(found, unmet_wishes(request.routing, found))
 
     def _road(self, roads: Roads, request: Request) -> Road:

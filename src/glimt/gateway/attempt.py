@@ -6,7 +6,6 @@ own failure. Which failures another place can mend is told by `GlimtError.retrya
 deadlines and what is recorded, and no wire format.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -15,13 +14,14 @@ import structlog
 
 from glimt.catalog.types import Deployment, Prices
 from glimt.core.clock import Clock
-from glimt.core.errors import DeadlineExceeded, GlimtError
+from glimt.core.errors import GlimtError
 from glimt.core.events import (
     Batch,
     Event,
     Finished,
     KeepAlive,
     Started,
+    has_output,
 )
 from glimt.core.provider import Provider
 from glimt.core.request import Request
@@ -32,7 +32,7 @@ from glimt.gateway.deadline import Deadline
 from glimt.gateway.hedge import Race, repeatable, spare_of, usual_wait_s
 from glimt.gateway.meter import Meter
 from glimt.gateway.resume import Resumable, SaidOtherwise
-from glimt.gateway.seen import OUTPUT, Seen
+from glimt.gateway.seen import Seen
 from glimt.gateway.stats import Stats
 from glimt.gateway.trail import Trail
 
@@ -220,19 +220,25 @@ class Attempts:
                 if alive:
                     yield alive
                 held += [event for event in batch if not isinstance(event, KeepAlive)]
-                if any(type(event) in OUTPUT for event in batch):
+                if has_output(batch):
                     passing = True
                     yield held
         if not passing and held:
             yield held
 
-    async def _joined(
+    def _joined(
         self, said: Resumable, step: Step, trail: Trail, *, holds: bool
     ) -> AsyncIterator[Batch]:
-        """One step's events, joined to what was said before it.
+        """One step's events, joined to what was said before it, if anything was."""
+        if said.begun:
+            return self._rejoined(said, step, trail, holds=holds)
+        request = said.request(thinks_on=step.thinks_on)
+        return said.events(self._attempt(request, step, trail), holds=holds)
 
-        A place that would say another word than the last one is asked again, behind that word.
-        """
+    async def _rejoined(
+        self, said: Resumable, step: Step, trail: Trail, *, holds: bool
+    ) -> AsyncIterator[Batch]:
+        """The same. A place that would say another word than the last is asked again, behind it."""
         for exact in (False, True):
             said.exact = exact
             request = said.request(thinks_on=step.thinks_on)
@@ -252,7 +258,7 @@ class Attempts:
         if not step.local:
             self._circuits.begin(step.deployment)
         try:
-            events = self._events(request, step, seen, trail.start_s)
+            events = self._events(request, step, trail.start_s)
             async with closing(events):
                 async for batch in events:
                     seen.see(batch)
@@ -279,32 +285,20 @@ class Attempts:
             if self._meter is not None:
                 self._meter.attempt(outcome)
 
-    async def _events(
-        self, request: Request, step: Step, seen: Seen, start_s: float
-    ) -> AsyncIterator[Batch]:
+    def _events(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Batch]:
         """A provider's events; elsewhere, the first output has a deadline of its own."""
         asked = msgspec.structs.replace(request, model=step.deployment.upstream_model)
         events = step.provider.answer(asked)
-        if not step.local:
-            limit_s = self._settings.total_s
-            events = Deadline(events, limit_s, start_s=start_s, clock=self._clock)
-        limit_s = self._settings.first_token_s
-        end_s = asyncio.get_running_loop().time() + limit_s
-        async with closing(events):
-            while not step.local and seen.first_s is None:
-                try:
-                    async with asyncio.timeout_at(end_s):
-                        batch = await anext(events, None)
-                except TimeoutError:
-                    raise DeadlineExceeded(
-                        f"{step.deployment.provider} said nothing within {limit_s:g} s.",
-                        code="first_token_timeout",
-                    ) from None
-                if batch is None:
-                    return
-                yield batch
-            async for batch in events:
-                yield batch
+        if step.local:
+            return events
+        return Deadline(
+            events,
+            self._settings.total_s,
+            start_s=start_s,
+            clock=self._clock,
+            first_s=self._settings.first_token_s,
+            place=step.deployment.provider,
+        )
 
 
 def _settled(race: Race | None, step: Step, tried: tuple[str, ...]) -> tuple[Step, tuple[str, ...]]:

@@ -1,17 +1,18 @@
 """An answer that has to be there in time: when the time is over, the work behind it ends.
 
-One timer for the whole answer, since one for each token would cost five times as much: it
-interrupts whoever waits for the next batch, and closes the work when nobody does, since a client
-that does not read must not hold it for longer either.
+So does one whose first output is too long in coming. One timer for the whole answer, since one for
+each token would cost five times as much: it interrupts whoever waits for the next batch, and closes
+the work when nobody does, since a client that does not read must not hold it for longer either.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from glimt.core.clock import Clock
 from glimt.core.errors import DeadlineExceeded
-from glimt.core.events import Batch, Finished
+from glimt.core.events import Batch, Finished, has_output
 from glimt.gateway.closing import closing
 
 MAX_TIMER_S: Final = 86_400.0
@@ -21,17 +22,29 @@ MAX_TIMER_S: Final = 86_400.0
 class Deadline(AsyncIterator[Batch]):
     """The same batches of events, until `limit_s` after `start_s`; then DeadlineExceeded. Close it.
 
-    An answer that is finished is not late any more, however slowly it is read.
+    An answer that is finished is not late any more, however slowly it is read. With `first_s` the
+    first output of `place` has to come within so many seconds from now.
     """
 
     def __init__(
-        self, events: AsyncIterator[Batch], limit_s: float, *, start_s: float, clock: Clock
+        self,
+        events: AsyncIterator[Batch],
+        limit_s: float,
+        *,
+        start_s: float,
+        clock: Clock,
+        first_s: float = math.inf,
+        place: str = "",
     ) -> None:
         """`start_s` is a time on `clock`. Needs a running event loop."""
         self._events = events
         self._limit_s = limit_s
-        self._end_s = start_s + limit_s
         self._clock = clock
+        self._last_s = start_s + limit_s
+        self._first_s = first_s
+        self._place = place
+        self._end_s = min(self._last_s, clock.monotonic() + first_s)
+        self._loop = asyncio.get_running_loop()
         self._reader: asyncio.Task[Any] | None = None
         self._closer: asyncio.Task[None] | None = None
         self._finished = False
@@ -45,6 +58,8 @@ class Deadline(AsyncIterator[Batch]):
         batch = await self._next()
         if batch is None:
             raise StopAsyncIteration
+        if self._end_s < self._last_s and has_output(batch):
+            self._end_s = self._last_s  # The timer will ring too early, and be set again.
         if batch and isinstance(batch[-1], Finished):
             self._finished = True
             self._timer.cancel()
@@ -60,7 +75,7 @@ class Deadline(AsyncIterator[Batch]):
 
     async def _next(self) -> Batch | None:
         """The next batch, unless the timer interrupts it."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("an answer is read by a task")
         num_cancels = task.cancelling()
@@ -93,11 +108,16 @@ class Deadline(AsyncIterator[Batch]):
 
     def _set_timer(self) -> asyncio.TimerHandle:
         left_s = max(self._end_s - self._clock.monotonic(), 0.0)
-        return asyncio.get_running_loop().call_later(min(left_s, MAX_TIMER_S), self._ring)
+        return self._loop.call_later(min(left_s, MAX_TIMER_S), self._ring)
 
     async def _close(self) -> None:
         async with closing(self._events):
             pass
 
     def _error(self) -> DeadlineExceeded:
+        if self._end_s < self._last_s:
+            return DeadlineExceeded(
+                f"{self._place} said nothing within {self._first_s:g} s.",
+                code="first_token_timeout",
+            )
         return DeadlineExceeded(f"The answer was not finished within {self._limit_s:g} s.")

@@ -4,9 +4,11 @@ All names are in this file. Every server has its own registry, so that two of th
 not meet. Knows nothing of HTTP but the route's name and status that it is told.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -22,7 +24,6 @@ from glimt.core.events import (
 )
 from glimt.core.usage import Usage
 from glimt.engine.messages import Stats
-from glimt.gateway.closing import closing
 from glimt.gateway.stats import Outcome
 
 _LATENCY_S: Final = (
@@ -89,11 +90,19 @@ class Meter:
         self._queue_s = _histogram(
             "glimt_queue_time_seconds", "Waiting for the engine", _LATENCY_S, registry
         )
+        self._of_model: dict[str, _Counters] = {}
+        self._of_route: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def http(self, route: str, method: str, *, status: int, duration_s: float) -> None:
         """One HTTP request ended."""
-        self._http_requests.labels(route, method, str(status)).inc()
-        self._http_s.labels(route).observe(duration_s)
+        found = self._of_route.get((route, method, status))
+        if found is None:
+            labelled = self._http_requests.labels(route, method, str(status))
+            found = labelled, self._http_s.labels(route)
+            self._of_route[route, method, status] = found
+        count, seconds = found
+        count.inc()
+        seconds.observe(duration_s)
 
     def attempt(self, outcome: Outcome) -> None:
         """One attempt at a place ended."""
@@ -104,33 +113,13 @@ class Meter:
         """Another place was asked because this one was slow; `winner` is "first" or "spare"."""
         self._hedges.labels(deployment, winner).inc()
 
-    async def watch(self, events: AsyncIterator[Batch], model: str) -> AsyncIterator[Batch]:
-        """Pass on an answer's events and count them."""
-        next_token_s = self._next_token_s.labels(model)
-        start_s = self._clock.monotonic()
-        last_s: dict[int, float] = {}
-        outcome = "gone"
+    def answer(self, model: str) -> "AnswerCount":
+        """An answer begins."""
         self._open.inc()
-        try:
-            async with closing(events):
-                async for batch in events:
-                    now_s = self._clock.monotonic()
-                    for choice in {event.choice for event in batch if isinstance(event, _OUTPUT)}:
-                        if choice in last_s:
-                            next_token_s.observe(now_s - last_s[choice])
-                        elif not last_s:
-                            self._first_token_s.labels(model).observe(now_s - start_s)
-                        last_s[choice] = now_s
-                    if batch and isinstance(end := batch[-1], Finished):
-                        outcome = "finished"
-                        self._finished(model, end, now_s - start_s)
-                    yield batch
-        except GlimtError as error:
-            outcome = error.code
-            raise
-        finally:
-            self._open.dec()
-            self._answers.labels(model, outcome).inc()
+        counters = self._of_model.get(model)
+        if counters is None:
+            counters = self._of_model[model] = self._counters(model)
+        return AnswerCount(counters, self._clock)
 
     def render(self) -> bytes:
         """The text that Prometheus reads."""
@@ -144,12 +133,71 @@ class Meter:
         """What the engine says, the same to every process that shares it."""
         return generate_latest(self._engine_registry)
 
-    def _finished(self, model: str, event: Finished, duration_s: float) -> None:
-        self._answer_s.labels(model).observe(duration_s)
-        self._queue_s.labels(model).observe(event.timing.queue_s)
-        for kind, count in _kinds(event.usage):
-            if count:
-                self._tokens.labels(model, kind).inc(count)
+    def _counters(self, model: str) -> "_Counters":
+        @functools.cache
+        def tokens(kind: str) -> Counter:
+            return self._tokens.labels(model, kind)
+
+        @functools.cache
+        def outcome(word: str) -> Counter:
+            return self._answers.labels(model, word)
+
+        return _Counters(
+            open=self._open,
+            first_token_s=self._first_token_s.labels(model),
+            next_token_s=self._next_token_s.labels(model),
+            answer_s=self._answer_s.labels(model),
+            queue_s=self._queue_s.labels(model),
+            tokens=tokens,
+            outcome=outcome,
+        )
+
+
+class _Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's: looked up once, since that costs more than to count."""
+
+    open: Gauge
+    first_token_s: Histogram
+    next_token_s: Histogram
+    answer_s: Histogram
+    queue_s: Histogram
+    tokens: Callable[[str], Counter]
+    outcome: Callable[[str], Counter]
+
+
+class AnswerCount:
+    """One answer's share of the numbers. Whoever begins it ends it."""
+
+    def __init__(self, counters: _Counters, clock: Clock) -> None:
+        self._counters = counters
+        self._clock = clock
+        self._start_s = clock.monotonic()
+        self._last_s: dict[int, float] = {}
+        self._finished = False
+
+    def see(self, batch: Batch) -> None:
+        """Count what came."""
+        now_s = self._clock.monotonic()
+        counters, last_s = self._counters, self._last_s
+        for choice in {event.choice for event in batch if isinstance(event, _OUTPUT)}:
+            if choice in last_s:
+                counters.next_token_s.observe(now_s - last_s[choice])
+            elif not last_s:
+                counters.first_token_s.observe(now_s - self._start_s)
+            last_s[choice] = now_s
+        if batch and isinstance(end := batch[-1], Finished):
+            self._finished = True
+            counters.answer_s.observe(now_s - self._start_s)
+            counters.queue_s.observe(end.timing.queue_s)
+            for kind, count in _kinds(end.usage):
+                if count:
+                    counters.tokens(kind).inc(count)
+
+    def end(self, failure: GlimtError | None) -> None:
+        """It is over: finished, failed, or left by its reader."""
+        outcome = failure.code if failure is not None else "gone"
+        self._counters.open.dec()
+        self._counters.outcome("finished" if self._finished else outcome).inc()
 
 
 def _place_counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:

@@ -126,7 +126,8 @@ class Roads:
             provider=self._providers[deployment.provider],
             name=row.name,
             prices=own if deployment.prices is None else deployment.prices,
-            continues=self._available.providers[deployment.provider].continues,
+            continues=row.continues,
+            thinks_on=row.continues_thoughts,
         )
 
     def _able(self, request: Request) -> Available:

@@ -106,6 +106,8 @@ class Fields:
             raise InvalidRequest(
                 f"The body is not valid JSON: {error}.", code="invalid_json"
             ) from None
+        # Scores of fields are asked for and a few are there: what is absent has to be found out at
+        # once, so nulls are gone and each reader below looks for itself.
         self._raw = {name: raw for name, raw in given.items() if not _is_null(raw)}
 
     def decoded(self, name: str) -> Any | None:  # noqa: ANN401  as the shape says
@@ -147,32 +149,35 @@ class Fields:
 
     def integer(self, name: str, low: int | None = None, high: int | None = None) -> int | None:
         """A whole number between `low` and `high`, both included."""
-        value = self.take(name, INT_OR_FLOAT)
-        if value is None:
+        raw = self._raw.pop(name, None)
+        if raw is None:
             return None
-        number = whole(value, name)
+        number = whole(decode_as(raw, INT_OR_FLOAT, name), name)
         if abs(number) > _LARGEST:
             raise InvalidRequest(f"{name} is too large a number.", param=name)
         return _in_range(number, low, high, name)
 
     def number(self, name: str, low: float, high: float) -> float | None:
         """A number between `low` and `high`, both included."""
-        value = self.take(name, float)
-        return None if value is None else _in_range(value, low, high, name)
+        raw = self._raw.pop(name, None)
+        return None if raw is None else _in_range(decode_as(raw, float, name), low, high, name)
 
     def flag(self, name: str) -> bool | None:
         """True or false."""
-        return self.take(name, bool)
+        raw = self._raw.pop(name, None)
+        return None if raw is None else decode_as(raw, bool, name)
 
     def text(self, name: str) -> str | None:
         """A string."""
-        return self.take(name, str)
+        raw = self._raw.pop(name, None)
+        return None if raw is None else decode_as(raw, str, name)
 
     def shape(self, name: str, kind: type[S], warnings: list[str]) -> S | None:
         """An object; what `kind` has no field for is left out and warned about."""
-        document = self.take(name, dict[str, Any])
-        if document is None:
+        raw = self._raw.pop(name, None)
+        if raw is None:
             return None
+        document = decode_as(raw, dict[str, Any], name)
         removed = leave_out_unknown(document, kind, name)
         warnings.extend(f"{path} was not honoured: unknown here" for path in removed)
         return convert_as(document, kind, name)

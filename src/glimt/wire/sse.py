@@ -73,10 +73,17 @@ class EventDecoder:
                 return []
             self._rest = self._rest.removeprefix(_BOM)
             self._at_start = False
+        lines = self._lines()
+        if not self._in_event and _is_plain(lines):
+            last_id = self._id
+            return [
+                ServerSentEvent(data=line[6:].decode(errors="replace"), id=last_id)
+                for line in lines[::2]
+            ]
         events: list[ServerSentEvent] = []
-        for line in self._lines():
+        for line in lines:
             if line:
-                self._field(line)
+                self._field(line.decode(errors="replace"))
             elif (event := self._dispatch()) is not None:
                 events.append(event)
         return events
@@ -86,14 +93,19 @@ class EventDecoder:
         """How much of an event that is not whole yet is kept, in bytes or characters."""
         return len(self._rest) + sum(map(len, self._data))
 
-    def _lines(self) -> list[str]:
+    @property
+    def _in_event(self) -> bool:
+        return bool(self._data or self._event) or self._retry_ms is not None
+
+    def _lines(self) -> list[bytes]:
         buffer = self._rest
         if b"\r" in buffer:
             # A carriage return at the very end may be half of a line ending.
             held = b"\r" if buffer.endswith(b"\r") else b""
             buffer = buffer.removesuffix(held).replace(b"\r\n", b"\n").replace(b"\r", b"\n") + held
-        *lines, self._rest = buffer.split(b"\n")
-        return [line.decode(errors="replace") for line in lines]
+        lines = buffer.split(b"\n")
+        self._rest = lines.pop()
+        return lines
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
@@ -119,3 +131,10 @@ class EventDecoder:
         return ServerSentEvent(
             data="\n".join(data), event=kind or "message", id=self._id, retry_ms=retry_ms
         )
+
+
+def _is_plain(lines: list[bytes]) -> bool:
+    """Whether these are whole events of one line of data each, as nearly all are."""
+    return 2 * lines[1::2].count(b"") == len(lines) and all(
+        line.startswith(b"data: ") for line in lines[::2]
+    )

@@ -27,6 +27,7 @@ from glimt.core.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from glimt.core.ids import new_id
 from glimt.wire import sse
 from glimt.wire.chat_completions import spelling, types
 from glimt.wire.chat_completions.errors import stream_members
@@ -36,6 +37,8 @@ from glimt.wire.openai_types import extension_of, time_info_of
 
 DONE: Final = sse.encode(b"[DONE]")
 OBJECT: Final = "chat.completion"
+_MARK: Final = new_id("text-")
+"""Stands for a text that is to come; nobody knows it, so that nothing else looks like it."""
 CHUNK_OBJECT: Final = "chat.completion.chunk"
 
 
@@ -133,16 +136,21 @@ class ChunkEncoder:
         self._chunk = types.Chunk(id="", object=CHUNK_OBJECT, created=0, model="", choices=[])
         self._held: types.ChunkChoice | None = None
         self._service_tier: str | msgspec.UnsetType = msgspec.UNSET
+        self._frames: dict[tuple[type[Event], int], list[bytes]] = {}
         self._started: Started | None = None
 
     def encode(self, event: Event) -> bytes:  # noqa: PLR0911  one for each kind
         """The chunks for an event; usually one."""
         match event:
+            case TextDelta(logprobs=()):
+                return self._say_text(event)
             case TextDelta():
                 return self._say(
                     event.choice, types.Delta(content=event.text), logprobs=event.logprobs
                 )
             case ReasoningDelta() if not self._hidden and (event.text or event.logprobs):
+                if not event.logprobs and event.signature is None:
+                    return self._say_text(event)
                 return self._say(
                     event.choice,
                     spelling.thought(event, self._dialect),
@@ -202,7 +210,24 @@ class ChunkEncoder:
             for index in range(self._call.num_choices)
         )
         self._chunk.service_tier = msgspec.UNSET
+        self._frames.clear()
         return opening
+
+    def _say_text(self, event: TextDelta | ReasoningDelta) -> bytes:
+        """Chunks of text differ from each other in their text alone: what is around it is kept."""
+        if self._held is not None:
+            return self._release() + self._say_text(event)
+        frame = self._frames.get((type(event), event.choice))
+        if frame is None:
+            marked = msgspec.structs.replace(event, text=_MARK)
+            delta = (
+                types.Delta(content=_MARK)
+                if isinstance(marked, TextDelta)
+                else spelling.thought(marked, self._dialect)
+            )
+            frame = self._say(event.choice, delta).split(json_object(_MARK))
+            self._frames[type(event), event.choice] = frame
+        return json_object(event.text).join(frame)
 
     def _say(
         self,

@@ -48,6 +48,10 @@ _REASONS: dict[str, FinishReason] = {
 }
 
 
+# The three that every chunk is made of are in the order of the wire, where they are found fastest,
+# and of no interest to the garbage collector: they live for a moment, and nothing refers back.
+
+
 class _Function(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
@@ -73,19 +77,19 @@ class _Logprobs(msgspec.Struct):
     content: list[_Token] | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int = 0
     delta: _Delta | None = None
-    message: _Delta | None = None
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
+    message: _Delta | None = None
     reasoning_logprobs: _Logprobs | None = None
 
 
@@ -104,6 +108,8 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    reasoning_tokens: int | None = None
+    """Where SGLang puts them."""
 
 
 class _TimeInfo(msgspec.Struct):
@@ -124,10 +130,10 @@ class _Error(msgspec.Struct):
     code: str | int | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     id: str | None = None
-    model: str | None = None
     created: int | float | None = None
+    model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     service_tier: str | None = None
@@ -137,6 +143,7 @@ class _Chunk(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
+_NOTHING = _Delta()
 
 
 class ChunkDecoder:
@@ -203,7 +210,7 @@ class ChunkDecoder:
         if chunk.glimt is not None:
             self._warnings = tuple(chunk.glimt.warnings)
         for choice in chunk.choices or ():
-            events += self._choice(choice)
+            self._choice(choice, events)
         return events
 
     def end(self) -> list[Event]:
@@ -229,29 +236,29 @@ class ChunkDecoder:
             service_class=SERVICE_CLASSES.get(chunk.service_tier or "", "default"),
         )
 
-    def _choice(self, choice: _Choice) -> list[Event]:
-        events: list[Event] = []
-        delta = choice.delta or choice.message or _Delta()
+    def _choice(self, choice: _Choice, events: list[Event]) -> None:
+        delta = choice.delta or choice.message or _NOTHING
         thought = delta.reasoning_content or delta.reasoning
-        thought_logprobs = _tokens(choice.reasoning_logprobs)
-        logprobs = _tokens(choice.logprobs)
+        thought_logprobs = _tokens(choice.reasoning_logprobs) if choice.reasoning_logprobs else ()
+        logprobs = _tokens(choice.logprobs) if choice.logprobs else ()
         if thought or thought_logprobs:
             events.append(
                 ReasoningDelta(choice=choice.index, text=thought or "", logprobs=thought_logprobs)
             )
-        calls = [event for call in delta.tool_calls or () for event in self._call(choice, call)]
+        calls: list[Event] = []
+        for call in delta.tool_calls or ():
+            calls += self._call(choice, call)
         if delta.content or (logprobs and not calls):
             events.append(
                 TextDelta(choice=choice.index, text=delta.content or "", logprobs=logprobs)
             )
         events += calls
-        if choice.finish_reason is not None:
+        if choice.finish_reason:  # Some send an empty one until the end.
             reason = _REASONS.get(choice.finish_reason, "error")
             if reason in ("stop", "tool_calls"):
                 events += self._close_call(choice.index)
             self._open_calls.pop(choice.index, None)
             events.append(ChoiceFinished(choice=choice.index, reason=reason))
-        return events
 
     def _call(self, choice: _Choice, call: _ToolCall) -> list[Event]:
         events: list[Event] = []
@@ -312,7 +319,7 @@ def _usage(usage: _Usage) -> Usage:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=prompt.cached_tokens or 0,
         completion_tokens=usage.completion_tokens,
-        reasoning_tokens=completion.reasoning_tokens or 0,
+        reasoning_tokens=completion.reasoning_tokens or usage.reasoning_tokens or 0,
         accepted_draft_tokens=completion.accepted_prediction_tokens or 0,
         rejected_draft_tokens=completion.rejected_prediction_tokens or 0,
     )
