@@ -35,6 +35,7 @@ TORCH_FREE = (
     "glimt.cli.chat",
     "glimt.cli.models",
     "glimt.cli.route",
+    "glimt.cli.providers",
     "glimt.cli.bench",
     "glimt.providers.local",
     "glimt.providers.scripted",

@@ -97,7 +97,12 @@ REQUESTS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "sound": _user(TextPart("t"), WAV),
         "an answer's text": _turn(TextPart("a")),
         "an answer begun for the model": {
-            "messages": (ASKED, Message(role="assistant", parts=(TextPart("a"),)))
+            "messages": (ASKED, Message(role="assistant", parts=(TextPart("a"),))),
+            "continues": True,
+        },
+        "a thought begun for the model": {
+            "messages": (ASKED, Message(role="assistant", parts=(ReasoningPart(text="t"),))),
+            "continues": True,
         },
         "a thought": _turn(ReasoningPart(text="t"), TextPart("a")),
         "a signed thought": _turn(ReasoningPart(text="t", signature="s"), TextPart("a")),

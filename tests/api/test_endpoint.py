@@ -359,6 +359,7 @@ def test_refusal_before_the_body_is_sent(serve):
         ("application/x-www-form-urlencoded", json.dumps(ASK), 200),
         ("text/plain", json.dumps(ASK), 200),
         ("application/json", "{", 400),
+        ("application/x-www-form-urlencoded", '{"model": "scripted",}', 400),
         ("application/x-www-form-urlencoded", "model=scripted", 415),
         ("multipart/form-data; boundary=x", "--x--", 415),
     ],

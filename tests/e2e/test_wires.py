@@ -8,10 +8,17 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2 as httpx
+import msgspec
 import pytest
 from anthropic import Anthropic
 from openai import OpenAI
 
+from glimt.core.events import Event, ReasoningDelta, TextDelta
+from glimt.core.parts import Message, TextPart
+from glimt.core.request import Request, Routing, Sampling, Thinking, Tool
+from glimt.wire.formats import FORMATS, Format
+from glimt.wire.sse import EventDecoder
 from tests.e2e.asking import CITY, FORCED, PARAMETERS, QUESTION, SUM_FORMAT, SUM_SCHEMA, WEATHER
 from tests.e2e.conftest import serving
 
@@ -190,3 +197,49 @@ def test_tokens_are_counted(claude: Anthropic, server: str):
     there = claude.messages.count_tokens(model=MODEL, extra_body=by("messages"), **asked)
     with Anthropic(base_url=server, api_key="none") as other:
         assert there == other.messages.count_tokens(model="glimt/nano", **asked)
+
+
+PATHS = {
+    "chat_completions": "/v1/chat/completions",
+    "ai_sdk": "/v4/ai/language-model",
+    "messages": "/v1/messages",
+    "responses": "/v1/responses",
+}
+TURN = Message(role="user", parts=(TextPart("What is 12 + 7?"),))
+TOOL = Tool(name="get_weather", description="The weather in a city", parameters=PARAMETERS)
+
+
+@pytest.mark.parametrize("found", FORMATS, ids=lambda found: found.name)
+def test_every_format_through_every_other(gateway: str, found: Format):
+    """The same events reach a client of any format, whatever is spoken behind the gateway."""
+    asked = Request(
+        model=MODEL,
+        messages=(TURN,),
+        tools=(TOOL,),
+        thinking=Thinking(enabled=True),
+        sampling=Sampling(temperature=0.0, max_tokens=600),
+    )
+    answers = {wire: answered(gateway, found, asked, wire) for wire in WIRES}
+    thought, text = answers["chat_completions"]
+    assert thought
+    assert text
+    assert set(answers.values()) == {(thought, text)}
+
+
+def answered(gateway: str, found: Format, asked: Request, wire: str) -> tuple[str, str]:
+    """Thought and text."""
+    headers, body = found.ask(msgspec.structs.replace(asked, routing=Routing(only=(wire,))))
+    response = httpx.post(
+        gateway + PATHS[found.name],
+        content=body,
+        headers={"content-type": "application/json", **headers},
+        timeout=60,
+    )
+    assert response.status_code == 200, response.text
+    assert response.headers["x-glimt-route"] == f"{wire}/{MODEL}"
+    reader, events = found.reader(), list[Event]()
+    for event in EventDecoder().feed(response.content):
+        events += reader.feed(event.data)
+    events += reader.end()
+    thought = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    return thought, "".join(event.text for event in events if isinstance(event, TextDelta))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from glimt.core.clock import FakeClock
-from glimt.core.errors import EngineDied, ModelNotFound, Unavailable
+from glimt.core.errors import EngineDied, ModelNotFound, Unavailable, UnsupportedParameter
 from glimt.core.events import Batch, Event, Finished, Started, TextDelta
 from glimt.core.parts import ToolCallPart
 from glimt.core.provider import ModelInfo
@@ -52,6 +52,13 @@ async def test_answer_passes_through():
     built, _ = gateway(provider)
     assert await read(built.answer(Request(model="SCRIPTED"))) == script
     assert provider.requests[0].model == "scripted"
+
+
+async def test_a_suffix_that_cannot_be_met_is_refused():
+    """Who asks for a search of the web gets no answer without one."""
+    built, _ = gateway(ScriptedProvider(say("a")))
+    with pytest.raises(UnsupportedParameter, match="search the web"):
+        await read(built.answer(Request(model="scripted:online")))
 
 
 async def test_stand_in_is_marked():

@@ -118,6 +118,14 @@ async def test_fault(wire: Wire, name: str):
             error = await house.fail()
             assert (error.code, error.status) == (code, number)
             assert spare.requests == []
+        if asked == "goes on" and wire == "messages":
+            able = House([bad.url, spare.url], kind="glimt", wire=wire)
+            stack.push_async_callback(able.http.close)
+            text, route = await able.ask()
+            assert text == HELLO + FINE
+            assert route == (f"first/glm-4.7-flash {code} mid-answer", "second/glm-4.7-flash")
+            last = json.loads(spare.requests[0].body)["messages"][-1]
+            assert last == {"role": "assistant", "content": HELLO}
         alone = House([bad.url], wire=wire)
         stack.push_async_callback(alone.http.close)
         error = await alone.fail()

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from glimt.catalog.types import Candidate, Deployment, Model, Prices, ProviderRow
 from glimt.core.errors import InvalidRequest, RateLimited, UnsupportedParameter
-from glimt.core.parts import ImagePart, Message, TextPart
+from glimt.core.parts import ImagePart, Message, ReasoningPart, TextPart
 from glimt.core.request import JsonSchemaFormat, Request, Routing, Sampling, Tool, ToolChoice
 from glimt.gateway.filters import named_by
 from glimt.gateway.plan import Plan, Policy, nobody_left, plan
@@ -437,3 +437,26 @@ def test_preferences_of_speed_move_and_do_not_remove():
     wish = {"preferred_min_throughput": {"p50": 60, "p90": 40}}
     made = plan(asked(routing=Routing(options=wish)), places, seen, Policy())
     assert [name.partition("/")[0] for name in ids(made)] == ["rack", "novita", "zai"]
+
+
+@pytest.mark.parametrize("thinks", [False, True])
+def test_a_message_that_goes_on(thinks: bool):
+    """Whoever begins every answer anew is not asked for the rest of one, nor for a thought's."""
+    part = ReasoningPart(text="Hm") if thinks else TextPart("It is")
+    said = Message(role="assistant", parts=(part,))
+    request = Request(model="m", messages=(said,), continues=True)
+    places = [
+        candidate("zai"),
+        candidate("rack", can_continue="prefix"),
+        candidate("novita", can_continue="prefix", continues_thoughts=True),
+        candidate("deepinfra", can_continue="final_assistant", wire="responses"),
+        candidate("cerebras", local=True),
+    ]
+    made = plan(request, places, NoStats(), Policy())
+    able = {"novita", "cerebras"} if thinks else {"rack", "novita", "cerebras"}
+    assert {step.provider for step in made.steps} == able
+    assert {gone.field for gone in made.removed} == {"continues"}
+    none = plan(request, places[:1], NoStats(), Policy())
+    error = nobody_left(none, "m")
+    assert isinstance(error, UnsupportedParameter)
+    assert error.param == "continues"

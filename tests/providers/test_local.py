@@ -50,6 +50,10 @@ from tests.providers.fake_engine import FakeEngine
 pytestmark = pytest.mark.anyio
 NANO = Path(__file__).parents[2] / "src/glimt/models/nano"
 HI = (Message(role="user", parts=(TextPart("hi"),)),)
+BEGUN = {
+    "messages": (*HI, Message(role="assistant", parts=(TextPart("a"),))),
+    "continues": True,
+}
 TOOL = Tool(name="now")
 MODEL = LocalModel(id="glimt/nano")
 LOOKAHEAD = RegexFormat("(?=a)b")
@@ -486,6 +490,12 @@ async def test_prompt_too_long(make: Make):
         ({"template_arguments": {"x": DEEP}}, InvalidRequest, "template_arguments.x"),
         ({"response_format": JsonSchemaFormat(schema=DEEP)}, InvalidRequest, "response_format"),
         ({"suffix": "x"}, UnsupportedParameter, "suffix"),
+        ({**BEGUN, "response_format": RegexFormat("a")}, UnsupportedParameter, "response_format"),
+        (
+            {**BEGUN, "tools": (TOOL,), "tool_choice": ToolChoice(mode="required")},
+            UnsupportedParameter,
+            "tool_choice",
+        ),
         ({"echo": True}, UnsupportedParameter, "echo"),
         (
             {"messages": (), "prompt": "a", "echo": True, "sampling": Sampling(top_logprobs=0)},

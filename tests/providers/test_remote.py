@@ -22,7 +22,10 @@ from tests.gateway.faulty import Exchange, answer, fine, serving
 pytestmark = pytest.mark.anyio
 
 RECORDED = Path(__file__).parents[1] / "wire" / "recorded"
-PLACES = ("zai", "openrouter", "cerebras", "vllm", "zai-anthropic", "responses")
+OWN = ("vllm", "sglang", "ollama", "llamacpp")
+PLACES = ("zai", "openrouter", "cerebras", "zai-anthropic", "responses", *OWN)
+NO_CACHE = ("vllm", "sglang", "ollama")
+"""What they say by default has nothing of what they had cached."""
 ASKED = Request(model="up", messages=(Message(role="user", parts=(TextPart("What is 17 + 25?"),)),))
 
 
@@ -62,14 +65,16 @@ async def test_a_documented_answer(slug: str, kind: str):
     [choice] = answer.choices
     assert (choice.text, choice.reasoning, choice.reason) == ("It is 42.", "17 + 25 = 42", "stop")
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (14, 9)
-    assert answer.usage.cached_tokens == (0 if slug == "vllm" else 4)
+    assert answer.usage.cached_tokens == (0 if slug in NO_CACHE else 4)
     assert answer.started.provider == slug
+    if slug == "sglang":
+        assert answer.usage.reasoning_tokens == 5
     if slug == "cerebras":
         assert answer.timing.total_s == 0.024
 
 
 @pytest.mark.parametrize("kind", ["sse", "json"])
-@pytest.mark.parametrize("slug", ["zai", "zai-anthropic", "responses"])
+@pytest.mark.parametrize("slug", ["zai", "zai-anthropic", "responses", "ollama"])
 async def test_a_documented_call(slug: str, kind: str):
     """A call's name and arguments are whole, streamed or not."""
     answer = await answered(RECORDED / f"{slug}_tools.{kind}", slug)
@@ -200,12 +205,12 @@ def test_how_places_are_told_to_go_on():
     rows = load().providers
     begun = Message(role="assistant", parts=(TextPart("It is"),))
     asked = msgspec.structs.replace(ASKED, messages=(*ASKED.messages, begun), continues=True)
-    for slug in ("vllm", "sglang"):
-        extensions = spelled(asked, rows[slug])[0].extensions
-        assert extensions == {"continue_final_message": True, "add_generation_prompt": False}
+    for slug in ("vllm", "sglang", "glimt"):
+        assert spelled(asked, rows[slug])[0].continues
     llamacpp, _ = spelled(asked, rows["llamacpp"])
     assert llamacpp.template_arguments == {"enable_thinking": False}
-    for slug in ("zai", "glimt", "openrouter"):
+    assert not llamacpp.continues
+    for slug in ("zai", "zai-anthropic", "openrouter"):
         with pytest.raises(UnsupportedParameter, match="continue"):
             spelled(asked, rows[slug])
 

@@ -47,7 +47,7 @@ def asked(*messages: Message, **fields: Any) -> Request:
 
 def test_a_place_of_one_s_own():
     """A place may be asked in another format than its kind; keys go as that format sends them."""
-    assert (OWN["messages"].auth, OWN["messages"].continues) == ("x-api-key", False)
+    assert (OWN["messages"].auth, OWN["messages"].continues) == ("x-api-key", True)
     assert (OWN["responses"].auth, OWN["responses"].continues) == ("bearer", False)
     settings = ProviderSettings(
         base_url="http://a", models={"glm-4.7": "m"}, wire="messages", auth="bearer"

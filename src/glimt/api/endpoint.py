@@ -64,7 +64,7 @@ class AnswerEndpoint:
         try:
             return self.read(body)
         except InvalidRequest as error:
-            raise explain_media_type(scope, error) from None
+            raise explain_media_type(scope, body, error) from None
 
     def read(self, body: bytes) -> Call:
         """A body as a call. Raises InvalidRequest with the client's name of the field at fault."""

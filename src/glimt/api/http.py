@@ -63,12 +63,15 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 def explain_media_type(
-    scope: Scope, error: InvalidRequest
+    scope: Scope, body: bytes, error: InvalidRequest
 ) -> InvalidRequest | UnsupportedMediaType:
     """A body that is no JSON may have been meant as something else; then say so.
 
-    Any content type is fine as long as the body is JSON: `curl -d` calls it a form.
+    Any content type is fine as long as the body is JSON: `curl -d` calls it a form, and what opens
+    like an object was meant as one.
     """
+    if body.lstrip()[:1] == b"{":
+        return error
     kind = header(scope, b"content-type") or b""
     if error.code == "invalid_json" and kind.startswith(_FORMS):
         return UnsupportedMediaType(

@@ -57,7 +57,9 @@ class House:
         self.peers: Peers | None = None
         self.database = Database(config.data.url or f"sqlite:///{config.home / DATABASE}")
         measurements = MeasurementStore(self.database, clock)
-        self._elsewhere = elsewhere(config, os.environ, clock=clock, measurements=measurements)
+        self._elsewhere = elsewhere(
+            config, os.environ, clock=clock, measurements=measurements, meter=self.meter
+        )
         roads = None if self._elsewhere is None else self._elsewhere.roads
         self.app: Edge = create_app(
             Services(

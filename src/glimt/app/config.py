@@ -194,7 +194,7 @@ def _check(config: Config) -> None:
     if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
     for name, value in msgspec.structs.asdict(config.attempts).items():
-        if not value > 0:
+        if not isinstance(value, bool) and not value > 0:
             raise ConfigError(f"attempts.{name}: must be more than 0.")
     if not 0 <= config.data.responses_days <= MAX_DAYS:
         raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")

@@ -1,6 +1,6 @@
 """Places elsewhere, from a configuration and the keys that are set.
 
-A key is read from its variable here, handed to the provider that sends it, and kept nowhere else.
+A key is read here (`glimt.app.keys`) and handed to the provider that sends it.
 """
 
 from collections.abc import Mapping
@@ -10,19 +10,21 @@ from typing import Any
 import structlog
 
 from glimt.app.config import Config, ConfigError
+from glimt.app.keys import with_kept_keys
 from glimt.catalog.available import Available, available_deployments
 from glimt.catalog.load import CatalogError, load
 from glimt.core.clock import Clock
 from glimt.data.measurements import MeasurementStore
 from glimt.gateway.history import History
 from glimt.gateway.keeping import HistoryKeeper
+from glimt.gateway.meter import Meter
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
 
 
 def read_available(config: Config, environ: Mapping[str, str]) -> Available:
-    """What can be called.
+    """What can be called; `environ` has the keys (`with_kept_keys`).
 
     Raises:
         ConfigError: The catalog's file or a provider's section cannot be used.
@@ -50,6 +52,7 @@ class Elsewhere:
         *,
         clock: Clock,
         measurements: MeasurementStore,
+        meter: Meter,
     ) -> None:
         rows = available.providers
         self._http = Http(
@@ -75,6 +78,7 @@ class Elsewhere:
             clock=clock,
             policy=config.routing,
             settings=config.attempts,
+            meter=meter,
         )
         logger: Any = structlog.get_logger()
         logger.info("gateway.elsewhere", providers=sorted(rows))
@@ -90,14 +94,22 @@ class Elsewhere:
 
 
 def elsewhere(
-    config: Config, environ: Mapping[str, str], *, clock: Clock, measurements: MeasurementStore
+    config: Config,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    measurements: MeasurementStore,
+    meter: Meter,
 ) -> Elsewhere | None:
     """`None` where nothing elsewhere can be called.
 
     Raises:
-        ConfigError: See `read_available`.
+        ConfigError: See `read_available` and `kept_keys`.
     """
+    environ = with_kept_keys(config.home, environ)
     available = read_available(config, environ)
     if not available.deployments:
         return None
-    return Elsewhere(available, config, environ, clock=clock, measurements=measurements)
+    return Elsewhere(
+        available, config, environ, clock=clock, measurements=measurements, meter=meter
+    )

@@ -113,10 +113,13 @@ def _in_words_of(wire: Wire | None, known: ProviderRow) -> dict[str, object]:
     """What is different in a row where a place is asked in another format than the catalog's."""
     if wire is None or wire == known.wire:
         return {}
+    # Only our own servers are known to go on with a last message in Anthropic's format.
+    goes_on = wire == "messages" and known.quirks == "glimt"
     return {
         "wire": wire,
         "auth": "x-api-key" if wire == "messages" else "bearer",
-        "can_continue": "no",
+        "can_continue": "final_assistant" if goes_on else "no",
+        "continues_thoughts": goes_on and known.continues_thoughts,
     }
 
 

@@ -147,6 +147,7 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
         zdr: Whether nothing at all is kept, by contract or by construction.
         headquarters: ISO 3166 alpha-2, or `None` where it is not known.
         can_continue: See `Continuation`.
+        continues_thoughts: Whether a thought that is not over is gone on with too.
         quirks: The quirk that speaks to it, where the wire alone does not say everything.
         parameters: What its deployments understand, where they do not say otherwise.
         capabilities: The same for what they can do; `None` is what the model can.
@@ -166,6 +167,7 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
     headquarters: str | None = None
     regions: tuple[str, ...] = ()
     can_continue: Continuation = "no"
+    continues_thoughts: bool = False
     quirks: str | None = None
     self_hosted: bool = False
     headers: dict[str, str] = {}

@@ -43,6 +43,12 @@ COMMANDS: Final = (
         "glimt.cli.route:route",
     ),
     Command(
+        "providers",
+        "[list|add|remove] [NAME] [OPTIONS]",
+        "List the places that can answer, add one, or remove one.",
+        "glimt.cli.providers:providers",
+    ),
+    Command(
         "bench", "[OPTIONS]", "Measure a server: latency and throughput.", "glimt.cli.bench:bench"
     ),
 )

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from glimt.app.config import load as load_config
 from glimt.app.elsewhere import read_available
+from glimt.app.keys import with_kept_keys
 from glimt.catalog.available import Available
 from glimt.catalog.price import plain
 from glimt.catalog.types import Deployment
@@ -41,7 +42,7 @@ def route(
         config: Another configuration file.
     """
     settings = load_config(config)
-    available = read_available(settings, os.environ)
+    available = read_available(settings, with_kept_keys(settings.home, os.environ))
     if model is None:
         sys.stdout.write(_listed(available))
         return 0

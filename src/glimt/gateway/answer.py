@@ -20,6 +20,7 @@ from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
 from glimt.gateway.places import Offer, local_offer, local_offers
+from glimt.gateway.preferences import refuse_variant
 from glimt.gateway.readiness import Readiness, require_ready
 from glimt.gateway.registry import Registry
 from glimt.gateway.roads import Road, Roads, only_road
@@ -155,6 +156,7 @@ class Gateway:
 
     def _only(self, request: Request) -> Road:
         found = self._registry.find(request.model)
+        refuse_variant(request.model)
         return only_road(found, unmet_wishes(request.routing, found))
 
     def _road(self, roads: Roads, request: Request) -> Road:

@@ -7,7 +7,7 @@ deadlines and what is recorded, and no wire format.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import structlog
@@ -20,11 +20,7 @@ from glimt.core.events import (
     Event,
     Finished,
     KeepAlive,
-    ReasoningDelta,
     Started,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStarted,
     has_output,
 )
 from glimt.core.provider import Provider
@@ -33,11 +29,12 @@ from glimt.core.trace import Target
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
+from glimt.gateway.hedge import Race, repeatable, spare_of, usual_wait_s
+from glimt.gateway.meter import Meter
 from glimt.gateway.resume import Resumable, SaidOtherwise
-from glimt.gateway.stats import Fault, Outcome, Stats, fault_of
+from glimt.gateway.seen import Seen
+from glimt.gateway.stats import Stats
 from glimt.gateway.trail import Trail
-
-_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
 
 
 class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,12 +45,15 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         first_token_s: Until the first output; then the next place is asked.
         idle_s: Between two signs of life of an answer that has begun.
         total_s: For all attempts of one answer together.
+        hedge: Whether the next place is asked too when the first takes longer to its first output
+            than nineteen of twenty of its answers did; the first to say something answers.
     """
 
     connect_s: float = 5.0
     first_token_s: float = 60.0
     idle_s: float = 90.0
     total_s: float = 1800.0
+    hedge: bool = False
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +88,19 @@ class Attempts:
     """Tries, records, and remembers who is better left alone."""
 
     def __init__(
-        self, stats: Stats, circuits: Circuits, settings: AttemptSettings, *, clock: Clock
+        self,
+        stats: Stats,
+        circuits: Circuits,
+        settings: AttemptSettings,
+        *,
+        clock: Clock,
+        meter: Meter | None = None,
     ) -> None:
         self._stats = stats
         self._circuits = circuits
         self._settings = settings
         self._clock = clock
+        self._meter = meter
         self._logger: Any = structlog.get_logger()
 
     async def answer(
@@ -137,13 +144,16 @@ class Attempts:
         while left:
             step = left.pop(0)
             resumed, num_before = cut is not None, said.num_tokens
+            race = self._race(said, step, left, trail)
             try:
-                events = self._passed(said, step, left, trail)
+                events = self._passed(said, step, left, trail) if race is None else race.batches()
                 async with closing(events):
                     async for batch in events:
+                        step, tried = _settled(race, step, tried)
                         said.note(batch)
                         yield _routed(batch, (*tried, step.deployment.id), resumed=resumed)
             except GlimtError as error:
+                step, tried = _settled(race, step, tried)
                 tried = (*tried, f"{step.deployment.id} {error.code}")
                 # Why an answer broke off is not told by whoever was only to go on with it.
                 if said.begun and (cut is None or said.num_tokens > num_before):
@@ -167,6 +177,31 @@ class Attempts:
             else:
                 return
         yield trail.ended(said.finish(tried))
+
+    def _race(self, said: Resumable, step: Step, left: list[Step], trail: Trail) -> Race | None:
+        """Against the next place, where one may be asked at the same time."""
+        if not self._settings.hedge or said.begun or not repeatable(said.request()):
+            return None
+        spare = spare_of(step, left)
+        if spare is None:
+            return None
+        wait_s = usual_wait_s(step, self._stats)
+        if wait_s is None:
+            return None
+        return Race(
+            step,
+            spare,
+            wait_s,
+            left,
+            start=lambda runner: self._passed(said, runner, left, trail),
+            give_up=lambda runner: self._give_up(runner, trail, first=step),
+        )
+
+    def _give_up(self, runner: Step, trail: Trail, *, first: Step) -> None:
+        trail.given_up.add(runner.deployment.id)
+        if self._meter is not None:
+            winner = "spare" if runner is first else "first"
+            self._meter.hedge(first.deployment.id, winner)
 
     async def _passed(
         self, said: Resumable, step: Step, left: Sequence[Step], trail: Trail
@@ -218,7 +253,7 @@ class Attempts:
 
     async def _attempt(self, request: Request, step: Step, trail: Trail) -> AsyncIterator[Batch]:
         """One step, recorded when it ends."""
-        seen = _Seen(request, self._clock, step.deployment.id)
+        seen = Seen(request, self._clock, step.deployment.id)
         target, failure = step.target, None
         if not step.local:
             self._circuits.begin(step.deployment)
@@ -241,9 +276,14 @@ class Attempts:
         finally:
             if not step.local:
                 self._circuits.end(step.deployment)
+            if step.deployment.id in trail.given_up:
+                trail.given_up.remove(step.deployment.id)
+                seen.given_up()
             outcome = seen.outcome()
             trail.add(target, outcome, failure)
             self._stats.record(outcome)
+            if self._meter is not None:
+                self._meter.attempt(outcome)
 
     def _events(self, request: Request, step: Step, start_s: float) -> AsyncIterator[Batch]:
         """A provider's events; elsewhere, the first output has a deadline of its own."""
@@ -259,6 +299,11 @@ class Attempts:
             first_s=self._settings.first_token_s,
             place=step.deployment.provider,
         )
+
+
+def _settled(race: Race | None, step: Step, tried: tuple[str, ...]) -> tuple[Step, tuple[str, ...]]:
+    """Who answers, and who was tried in vain, as far as a race has changed that."""
+    return (step, tried) if race is None else race.settled(tried)
 
 
 def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
@@ -285,53 +330,3 @@ def _routed(batch: Batch, route: tuple[str, ...], *, resumed: bool) -> Batch:
         warnings = (warning, *end.warnings)
         batch = [*batch[:-1], msgspec.structs.replace(end, route=route, warnings=warnings)]
     return batch
-
-
-class _Seen:
-    """What is recorded of one attempt."""
-
-    def __init__(self, request: Request, clock: Clock, deployment: str) -> None:
-        self._names = {tool.name for tool in request.tools}
-        self._clock = clock
-        self._deployment = deployment
-        self._start_s = clock.now()
-        self._began_s = clock.monotonic()
-        self.first_s: float | None = None
-        self._num_deltas = 0
-        self._num_tokens: int | None = None
-        self._num_calls = self._num_bad_calls = 0
-        self._fault: Fault = "gone"
-        self._why = ""
-
-    def see(self, batch: Batch) -> None:
-        """Count it."""
-        for event in batch:
-            if type(event) in _OUTPUT:
-                self._num_deltas += 1
-                if isinstance(event, ToolCallStarted):
-                    self._num_calls += 1
-                    self._num_bad_calls += event.name not in self._names
-            elif isinstance(event, Finished):
-                self._fault = "none"
-                self._num_tokens = event.usage.completion_tokens or None
-        if self.first_s is None and self._num_deltas:
-            self.first_s = self._clock.monotonic() - self._began_s
-
-    def failed(self, error: GlimtError) -> None:
-        """It ended in an error."""
-        self._why = error.code
-        self._fault = fault_of(error)
-
-    def outcome(self) -> Outcome:
-        """The record. Where the bill did not come, each delta counts as a token."""
-        return Outcome(
-            deployment=self._deployment,
-            start_s=self._start_s,
-            duration_s=self._clock.monotonic() - self._began_s,
-            ttft_s=self.first_s,
-            output_tokens=self._num_tokens or self._num_deltas,
-            fault=self._fault,
-            why=self._why,
-            num_calls=self._num_calls,
-            num_bad_calls=self._num_bad_calls,
-        )

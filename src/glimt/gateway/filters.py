@@ -141,6 +141,12 @@ def _able(
     for need in needs.abilities:
         if need.capability not in candidate.capabilities:
             return Objection(f"nobody says that it {need.what}", need.field)
+    if needs.goes_on and not candidate.local:
+        provider = candidate.provider
+        if not provider.continues:
+            return Objection("begins every answer anew", "continues")
+        if needs.goes_on == "thought" and not provider.continues_thoughts:
+            return Objection("does not go on with a thought", "continues")
     for kind, field in needs.modalities:
         if kind not in candidate.model.input_modalities:
             return Objection(f"takes no {kind}", field)

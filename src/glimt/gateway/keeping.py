@@ -76,8 +76,9 @@ class HistoryKeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
                     await self._stop.wait()
+            last = self._stop.is_set()
             await self._try(self.save)
-            if self._stop.is_set():
+            if last:
                 return
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:

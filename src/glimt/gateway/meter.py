@@ -24,6 +24,7 @@ from glimt.core.events import (
 )
 from glimt.core.usage import Usage
 from glimt.engine.messages import Stats
+from glimt.gateway.stats import Outcome
 
 _LATENCY_S: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
@@ -67,6 +68,7 @@ class Meter:
             ["model", "outcome"],
             registry=registry,
         )
+        self._attempts, self._hedges = _place_counters(registry)
         self._tokens = Counter(
             "glimt_tokens",
             "Tokens of finished answers; cached is part of prompt, reasoning of completion",
@@ -101,6 +103,15 @@ class Meter:
         count, seconds = found
         count.inc()
         seconds.observe(duration_s)
+
+    def attempt(self, outcome: Outcome) -> None:
+        """One attempt at a place ended."""
+        how = "finished" if outcome.fault == "none" else outcome.why or "gone"
+        self._attempts.labels(outcome.deployment, how).inc()
+
+    def hedge(self, deployment: str, winner: str) -> None:
+        """Another place was asked because this one was slow; `winner` is "first" or "spare"."""
+        self._hedges.labels(deployment, winner).inc()
 
     def answer(self, model: str) -> "AnswerCount":
         """An answer begins."""
@@ -187,6 +198,22 @@ class AnswerCount:
         outcome = failure.code if failure is not None else "gone"
         self._counters.open.dec()
         self._counters.outcome("finished" if self._finished else outcome).inc()
+
+
+def _place_counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    attempts = Counter(
+        "glimt_attempts",
+        "Attempts by how they ended: finished, gone, given_up (overtaken), or an error's code",
+        ["deployment", "outcome"],
+        registry=registry,
+    )
+    hedges = Counter(
+        "glimt_hedges",
+        "Second places that were asked because the first was slow, by who answered",
+        ["deployment", "winner"],
+        registry=registry,
+    )
+    return attempts, hedges
 
 
 def _kinds(usage: Usage) -> tuple[tuple[str, int], ...]:

@@ -5,7 +5,7 @@ sides: a bound that no prompt stays under, and a guess.
 """
 
 import hashlib
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -65,6 +65,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         least_tokens: No tokenizer makes fewer tokens of the prompt.
         tokens: How many it probably makes.
         max_tokens: The answer's limit, where the request has one.
+        goes_on: The answer is the rest of a message that was begun; "thought" of one whose thought
+            is not over.
     """
 
     abilities: tuple[Need, ...] = ()
@@ -74,6 +76,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     least_tokens: int = 0
     tokens: int = 0
     max_tokens: int | None = None
+    goes_on: Literal["", "text", "thought"] = ""
 
 
 def needs_of(request: Request) -> Needs:
@@ -88,7 +91,15 @@ def needs_of(request: Request) -> Needs:
         least_tokens=num_bytes // _MOST_BYTES_A_TOKEN,
         tokens=num_bytes // _BYTES_A_TOKEN,
         max_tokens=request.sampling.max_tokens,
+        goes_on=_begun(request),
     )
+
+
+def _begun(request: Request) -> Literal["", "text", "thought"]:
+    if not request.continues or not request.messages:
+        return ""
+    parts = request.messages[-1].parts
+    return "text" if any(isinstance(p, TextPart) and p.text for p in parts) else "thought"
 
 
 def conversation(request: Request) -> bytes:

@@ -166,7 +166,7 @@ def preferences_of(request: Request) -> Preferences:
     if not variant and routing == _NO_ROUTING:
         return NO_PREFERENCES
     options, warnings = _options(routing)
-    _refuse_variant(request.model, variant)
+    refuse_variant(request.model)
     sort, joint, fields = _sort(options, variant)
     has_quantizations, not_quantizations, capabilities = _has(options)
     countries, not_countries = _headquarters(options.headquarters)
@@ -233,7 +233,9 @@ def _hint(name: str) -> str:
     return f" did you mean {close[0]}?" if close else " no such wish"
 
 
-def _refuse_variant(model: str, variant: str) -> None:
+def refuse_variant(model: str) -> None:
+    """Raises UnsupportedParameter for a name whose suffix asks for what is not done here."""
+    variant = split_variant(model)[1]
     if variant in _REFUSED_VARIANTS:
         raise UnsupportedParameter(
             f"model: {model!r} cannot be met: {_REFUSED_VARIANTS[variant]}", param="model"

@@ -17,6 +17,7 @@ from glimt.core.request import Request
 from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
+from glimt.gateway.meter import Meter
 from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
@@ -58,6 +59,7 @@ class Roads:
         clock: Clock,
         policy: Policy | None = None,
         settings: AttemptSettings | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._available = msgspec.structs.replace(
             available,
@@ -68,7 +70,9 @@ class Roads:
         self._stats = stats
         self._circuits = Circuits(clock)
         self.places = Places(self._available, stats, self._circuits.marked)
-        self.attempts = Attempts(stats, self._circuits, settings or AttemptSettings(), clock=clock)
+        self.attempts = Attempts(
+            stats, self._circuits, settings or AttemptSettings(), clock=clock, meter=meter
+        )
 
     def find(self, request: Request, registry: Registry) -> Road:
         """Plan.
@@ -122,7 +126,8 @@ class Roads:
             provider=self._providers[deployment.provider],
             name=row.name,
             prices=own if deployment.prices is None else deployment.prices,
-            continues=self._available.providers[deployment.provider].continues,
+            continues=row.continues,
+            thinks_on=row.continues_thoughts,
         )
 
     def _able(self, request: Request) -> Available:

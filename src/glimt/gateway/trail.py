@@ -28,6 +28,7 @@ class Trail:
 
     Attributes:
         failure: What the answer failed with, once it has.
+        given_up: Deployments whose answers are not needed any more.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Trail:
         self._attempts: list[Attempt] = []
         self._finished = False
         self.failure: GlimtError | None = None
+        self.given_up: set[str] = set()
 
     def add(self, target: Target, outcome: Outcome, error: GlimtError | None) -> None:
         """An attempt is over."""
@@ -112,12 +114,13 @@ def _attempt(target: Target, outcome: Outcome, error: GlimtError | None) -> Atte
     if error is not None:
         status = error.status
     elif outcome.fault == "gone":
-        code, status = "cancelled", 499
+        code, status = code or "gone", 499
     return Attempt(
         target=target,
         code=code,
         status=status,
         start_s=outcome.start_s,
-        ttft_s=outcome.ttft_s,
+        # How long it was waited for says nothing of when it would have spoken.
+        ttft_s=None if outcome.fault == "gone" else outcome.ttft_s,
         duration_s=outcome.duration_s,
     )

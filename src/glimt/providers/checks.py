@@ -7,7 +7,7 @@ Ranges of sampling fields are `glimt.providers.sampling`'s concern, messages the
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_CHOICES
 from glimt.core.parts import Part
-from glimt.core.request import JsonSchemaFormat, Request
+from glimt.core.request import JsonSchemaFormat, Request, TextFormat
 from glimt.engine.chat.depth import refuse_deep, weigh
 
 
@@ -36,6 +36,8 @@ def check_request(request: Request) -> list[str]:
         raise InvalidRequest(
             f"the number of choices must be from 1 to {MAX_CHOICES}", param="num_choices"
         )
+    if request.continues:
+        _refuse_bound(request)
     _refuse_deep_values(request)
     if request.suffix:
         raise UnsupportedParameter("this model cannot fill in before a suffix", param="suffix")
@@ -53,6 +55,19 @@ def check_request(request: Request) -> list[str]:
                 f"two tools are called {name!r}; give each its own name", param=f"tools[{index}]"
             )
     return [f"{name} was not honoured: unknown here" for name in request.extensions]
+
+
+def _refuse_bound(request: Request) -> None:
+    """A form holds from an answer's first token on, and that was said already."""
+    bound = {
+        "response_format": not isinstance(request.response_format, TextFormat),
+        "tool_choice": request.tool_choice.mode == "required",
+    }
+    for name, is_bound in bound.items():
+        if is_bound:
+            raise UnsupportedParameter(
+                f"{name}: an answer that is begun already cannot be held to it", param=name
+            )
 
 
 def _refuse_deep_values(request: Request) -> None:

@@ -18,7 +18,7 @@ _RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
 """They hand arguments to the chat template."""
 _ECHOES: Final = frozenset({"openrouter", "vercel", "glimt"})
 """They take their own thoughts back, with what proves that they are theirs."""
-_CONTINUES: Final = frozenset({"vllm", "sglang"})
+_CONTINUES: Final = frozenset({"vllm", "sglang", "glimt"})
 """They have words for "go on with the last message"."""
 _HINTS: Final = ("cache_key", "cache_salt", "user", "session", "metadata")
 _TAKES_HINTS: Final = frozenset({"openrouter", "vercel", "glimt"})
@@ -97,14 +97,13 @@ def _continued(request: Request, quirk: str) -> Request:
     if not request.continues:
         return request
     if quirk in _CONTINUES:
-        # https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-        words = {"continue_final_message": True, "add_generation_prompt": False}
-        return msgspec.structs.replace(request, extensions={**request.extensions, **words})
+        return request
+    thinking = request.thinking
     if quirk == "llamacpp":
         # It continues no message while thinking is switched on; the thought is over here.
-        thinking = msgspec.structs.replace(request.thinking, enabled=False)
-        return msgspec.structs.replace(request, thinking=thinking)
-    return request
+        thinking = msgspec.structs.replace(thinking, enabled=False)
+    # It goes on by itself, and has no word for it.
+    return msgspec.structs.replace(request, thinking=thinking, continues=False)
 
 
 def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling:

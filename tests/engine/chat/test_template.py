@@ -537,6 +537,14 @@ def test_a_signature_of_somebody_else(template: ChatTemplate):
     assert [warning.partition(":")[0] for warning in prompt.warnings] == ["messages[0]"]
 
 
+def test_arguments_that_no_template_reads(template: ChatTemplate):
+    """A variable that the template has not is named: it may be a misspelt one."""
+    arguments = {"enable_thinkin": False, "clear_thinking": True}
+    prompt = template.render(ask(say("user", "a"), template_arguments=arguments))
+    [warning] = prompt.warnings
+    assert warning.startswith("template_arguments.enable_thinkin was not honoured")
+
+
 def test_reserved_arguments(template: ChatTemplate):
     """Arguments of the template cannot replace what the server sets."""
     with pytest.raises(InvalidRequest) as caught:
@@ -670,5 +678,5 @@ def test_a_thought_that_is_over(template: ChatTemplate, tokenizer: Tokenizer):
 def test_what_is_not_gone_on_with(template: ChatTemplate, last: Message):
     """A question is no beginning of an answer, nor a thought where thinking is switched off."""
     off = Thinking(enabled=False)
-    with pytest.raises(InvalidRequest, match="continued"):
+    with pytest.raises(InvalidRequest, match="gone on with"):
         template.render(ask(say("user", "q"), last, thinking=off, continues=True))

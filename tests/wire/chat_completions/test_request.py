@@ -461,9 +461,12 @@ def test_unknown_fields_of_messages_are_warned_about():
 def test_tools():
     """A tool keeps its raw form for templates that show it as it was written."""
     raw = {"type": "function", "function": {"name": "f", "description": "d", "x": 1}}
-    (tool,) = decode(tools=[raw]).request.tools
+    call = decode(tools=[raw])
+    (tool,) = call.request.tools
     assert (tool.name, tool.description, tool.parameters, tool.strict) == ("f", "d", None, False)
     assert tool.raw == raw
+    [warning] = call.warnings
+    assert warning.startswith("tools[0].function.x was not honoured")
 
 
 @pytest.mark.parametrize(

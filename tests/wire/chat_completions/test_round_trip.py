@@ -284,6 +284,14 @@ def test_cut_call_stays_open():
     assert kinds == [Started, ToolCallStarted, ToolCallDelta, ChoiceFinished]
 
 
+def test_an_empty_reason_is_none():
+    """Some servers send one in every chunk; the answer goes on."""
+    decoder = ChunkDecoder(provider="p", model="m")
+    choice = {"index": 0, "delta": {"content": "a"}, "finish_reason": ""}
+    events = decoder.feed(json.dumps({"id": "1", "choices": [choice]}))
+    assert events[1:] == [TextDelta(text="a")]
+
+
 def test_other_dialects():
     """Thoughts under another name, nulls, and reasons of Z.ai's own are understood."""
     decoder = ChunkDecoder(provider="p", model="asked")

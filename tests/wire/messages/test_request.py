@@ -255,6 +255,27 @@ def test_thoughts():
     assert call.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("content", "goes_on"),
+    [
+        ("It is", True),
+        ([{"type": "text", "text": "It is"}], True),
+        ([{"type": "thinking", "thinking": "Hm", "signature": ""}], True),
+        ([{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "It is"}], True),
+        ("", False),
+        ([{"type": "redacted_thinking", "data": "x"}], False),
+        ([{"type": "tool_use", "id": "1", "name": "f", "input": {}}], False),
+    ],
+)
+def test_a_prefill(content: object, goes_on: bool):
+    """The answer is the rest of a last message of the assistant's, where it can be."""
+    said = {"role": "assistant", "content": content}
+    call = decode(messages=[{"role": "user", "content": "hi"}, said])
+    assert call.request.continues is goes_on
+    assert not decode(messages=[said, {"role": "user", "content": "hi"}]).request.continues
+    assert call.names.get("continues") == ("messages[1]" if goes_on else None)
+
+
 def test_arguments_keep_their_digits():
     """A call's arguments are the text that the client wrote."""
     body = (

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
 from anthropic.types import Message as SdkMessage, RawMessageStreamEvent
 from hypothesis import given, strategies as st
@@ -57,6 +58,7 @@ from glimt.core.usage import Usage
 from glimt.wire.codec import Call
 from glimt.wire.messages.asking import MAX_TOKENS, encode_request
 from glimt.wire.messages.codec import MessagesCodec
+from glimt.wire.messages.content import goes_on
 from glimt.wire.messages.reading import MessageDecoder
 from glimt.wire.sse import EventDecoder
 from tests.batches import alone
@@ -180,7 +182,7 @@ REQUESTS = st.builds(
     session=st.none() | SOME_TEXT,
     metadata=st.dictionaries(st.just("team"), TEXT, max_size=1),
     extensions=st.dictionaries(st.just("frobnicate"), st.integers(), max_size=1),
-)
+).map(lambda made: msgspec.structs.replace(made, continues=goes_on(made.messages)))
 
 
 @given(REQUESTS, st.booleans())
@@ -220,6 +222,8 @@ def test_what_the_format_wants_and_a_request_need_not_have():
         ({"num_choices": 2}, "num_choices"),
         ({"template_arguments": {"a": 1}}, "template_arguments"),
         ({"sampling": Sampling(min_p=0.5)}, "sampling.min_p"),
+        ({"continues": True}, "continues"),
+        ({"messages": (Message(role="assistant", parts=(TextPart("a"),)),)}, "continues"),
         ({"sampling": Sampling(seed=5)}, "sampling.seed"),
         ({"response_format": JsonObjectFormat()}, "response_format"),
         ({"tool_choice": ToolChoice(mode="auto", names=("f",))}, "tool_choice"),
@@ -333,6 +337,19 @@ def test_what_is_no_whole_answer(body: bytes):
     """A document without an end is none."""
     with pytest.raises(UpstreamError):
         MessageDecoder(provider="p", model="m").whole(body)
+
+
+def test_null_means_not_said():
+    """Servers that are made of other ones fill in what they do not know."""
+    nothing = {"signature": None, "thinking": None, "text": None, "citations": None}
+    content = [
+        {**nothing, "type": "thinking", "thinking": "hm"},
+        {**nothing, "type": "text", "text": "yes"},
+    ]
+    usage = {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": None}
+    body = {"id": None, "content": content, "stop_reason": "end_turn", "usage": usage}
+    read = MessageDecoder(provider="p", model="m").whole(json.dumps(body).encode())
+    assert read[1:3] == [ReasoningDelta(text="hm"), TextDelta(text="yes")]
 
 
 def test_a_whole_error():

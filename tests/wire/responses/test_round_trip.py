@@ -210,6 +210,7 @@ USER = (Message(role="user", parts=(TextPart("hi"),)),)
     [
         ({"messages": (), "prompt": "raw"}, "prompt"),
         ({"num_choices": 2}, "num_choices"),
+        ({"continues": True}, "continues"),
         ({"messages": (Message(role="user", parts=(), name="bob"),)}, "messages[0].name"),
         (
             {"messages": (Message(role="user", parts=(RefusalPart("no"),)),)},
@@ -355,6 +356,22 @@ def test_what_is_no_whole_answer(body: dict[str, Any], kind: type[GlimtError]):
     """A response that is not over is none, and one that failed is its error."""
     with pytest.raises(kind):
         EventReader(provider="p", model="m").whole(json.dumps(body).encode())
+
+
+def test_null_means_not_said():
+    """What a server does not count is nothing."""
+    details = {"cached_tokens": None, "reasoning_tokens": None}
+    usage = {
+        "input_tokens": 3,
+        "output_tokens": 2,
+        "input_tokens_details": details,
+        "output_tokens_details": details,
+    }
+    item = {"type": "message", "content": [{"type": "output_text", "text": "a", "logprobs": None}]}
+    body = {"status": "completed", "output": [item], "usage": usage, "error": None}
+    read = EventReader(provider="p", model="m").whole(json.dumps(body).encode())
+    assert read[1] == TextDelta(text="a")
+    assert read[-1] == Finished(usage=Usage(prompt_tokens=3, completion_tokens=2))
 
 
 def test_a_call_that_was_cut_off():

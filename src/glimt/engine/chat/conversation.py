@@ -63,24 +63,72 @@ def normalize_messages(messages: Iterable[Message], warnings: list[str]) -> list
     """Messages as templates expect them; see model.md's list of what breaks them otherwise.
 
     Content is always a string, arguments of calls are objects, every tool result is a message.
+    Results stand in the order of their calls: templates show no ids, so that is all a model has to
+    tell them apart.
     """
     normalized: list[Value] = []
+    results = _Results(warnings)
     for index, message in enumerate(messages):
         if message.role == "assistant":
-            normalized.append(_assistant(message, index, warnings))
+            normalized += results.ordered()
+            row = _assistant(message, index, warnings)
+            results = _Results(warnings, row.get("tool_calls", ()), index)
+            normalized.append(row)
             continue
         texts: list[str] = []
         for part in message.parts:
             if isinstance(part, ToolResultPart):
                 content = "".join(_text_of(item, index) for item in part.content)
-                row: Value = {"role": "tool", "tool_call_id": part.call_id, "content": content}
-                normalized.append(row)
+                results.add(part.call_id, content, index)
             else:
                 texts.append(_text_of(part, index))
         if texts or not any(isinstance(part, ToolResultPart) for part in message.parts):
+            normalized += results.ordered()
             row = {"role": message.role, "content": "".join(texts)}
             normalized.append({**row, "name": message.name} if message.name else row)
-    return normalized
+    return [*normalized, *results.ordered()]
+
+
+class _Results:
+    """What the tools answered that one turn of the assistant called, until somebody speaks again.
+
+    Which of them answers which call is said by ids alone. What does not fit is read all the same,
+    behind what does, and named in a warning.
+    """
+
+    def __init__(self, warnings: list[str], calls: Iterable[Value] = (), index: int = 0) -> None:
+        """`calls` are those of message `index`."""
+        self._warnings = warnings
+        self._index = index
+        self._ids: list[str] = [call["id"] for call in calls]
+        self._rows: list[tuple[int, Value]] = []
+
+    def add(self, call_id: str, content: str, index: int) -> None:
+        """One result, in message `index`."""
+        answered = {row["tool_call_id"] for _, row in self._rows}
+        is_unclear = len(set(self._ids)) < len(self._ids)
+        place = self._ids.index(call_id) if call_id in self._ids else len(self._ids)
+        if is_unclear:
+            place = 0
+        elif place == len(self._ids):
+            self._warn(index, f"answers {call_id!r}, which the turn before it did not call")
+        elif call_id in answered:
+            self._warn(index, f"is another answer to {call_id!r}")
+        self._rows.append((place, {"role": "tool", "tool_call_id": call_id, "content": content}))
+
+    def ordered(self) -> list[Value]:
+        """All of them, in the order of their calls; there are none after that."""
+        answered = {row["tool_call_id"] for _, row in self._rows}
+        for place, call_id in enumerate(self._ids):
+            if call_id not in answered:
+                path = f"messages[{self._index}].tool_calls[{place}]"
+                self._warnings.append(f"{path} has no result: the model sees a call without one")
+        rows = [row for _, row in sorted(self._rows, key=lambda placed: placed[0])]
+        self._ids, self._rows = [], []
+        return rows
+
+    def _warn(self, index: int, what: str) -> None:
+        self._warnings.append(f"messages[{index}] {what}; it was read all the same")
 
 
 def _assistant(message: Message, index: int, warnings: list[str]) -> Value:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import jinja2
+import jinja2.meta
 import msgspec
 
 from glimt.core.clock import Clock, SystemClock
@@ -81,7 +82,9 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._think = tokenizer.control_id("<think>")
         try:
-            self._template = TemplateEnvironment(clock or SystemClock()).from_string(source)
+            environment = TemplateEnvironment(clock or SystemClock())
+            self._template = environment.from_string(source)
+            self._variables = jinja2.meta.find_undeclared_variables(environment.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"chat template, line {error.lineno}: {error.message}") from error
 
@@ -107,7 +110,7 @@ class ChatTemplate:
         messages = normalize_messages(asked, warnings)
         tools = offered_tools(request)
         variables: Value = {"messages": messages}
-        variables.update(_checked_arguments(request.template_arguments))
+        variables.update(self._arguments(request.template_arguments, warnings))
         if tools:
             variables["tools"] = [declaration(tool) for tool in tools]
         if request.thinking.enabled is not None:
@@ -123,6 +126,20 @@ class ChatTemplate:
         prompt = Prompt(ids=ids, tools=tools, thinking=thinking, warnings=tuple(warnings))
         return self._begun(prompt, request.messages[-1]) if request.continues else prompt
 
+    def _arguments(self, given: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+        for name in given:
+            if name in _RESERVED:
+                raise InvalidRequest(
+                    f"{name!r} is set by the server; leave it out of the template's arguments",
+                    param=f"template_arguments.{name}",
+                )
+            if name not in self._variables:
+                warnings.append(
+                    f"template_arguments.{name} was not honoured: the model's chat template has "
+                    "no such variable"
+                )
+        return given
+
     def _begun(self, prompt: Prompt, message: Message) -> Prompt:
         """With an answer that is not over, as the model wrote it: a template would end it.
 
@@ -133,7 +150,10 @@ class ChatTemplate:
         thinks = prompt.thinking and not any(isinstance(part, TextPart) for part in message.parts)
         begun = thought if thinks else text
         if message.role != "assistant" or not (begun or (prompt.thinking and thought)):
-            raise InvalidRequest("only text of the assistant is continued", param="messages")
+            raise InvalidRequest(
+                "only the assistant's text is gone on with, or its thought while thinking is on",
+                param="messages",
+            )
         ids = list(prompt.ids)
         if prompt.thinking:
             ids += self._tokenizer.encode_untrusted(thought)
@@ -212,13 +232,3 @@ def _shield(value: object, shield: Callable[[str, str], str], mark: str) -> obje
     if isinstance(value, Spelled):
         return spell(shielded, shield(value.spelling, mark))
     return shielded
-
-
-def _checked_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    for name in arguments:
-        if name in _RESERVED:
-            raise InvalidRequest(
-                f"{name!r} is set by the server; leave it out of the template's arguments",
-                param=f"template_arguments.{name}",
-            )
-    return arguments

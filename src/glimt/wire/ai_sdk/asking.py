@@ -83,6 +83,7 @@ _NO_WORD: Final = (
     "parallel_tool_calls",
     "num_choices",
     "echo",
+    "continues",
     "template_arguments",
     "cache_key",
     "cache_salt",

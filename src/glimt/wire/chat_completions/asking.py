@@ -76,6 +76,8 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         body["parallel_tool_calls"] = False
     if (response_format := _response_format(request.response_format)) is not None:
         body["response_format"] = response_format
+    if request.continues:
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if request.num_choices != 1:
         body["n"] = request.num_choices
     if request.service_class != "default":

@@ -54,6 +54,9 @@ class ChatCompletionBody(SharedBody, kw_only=True):
         include_reasoning: False hides the thought, which is thought all the same.
         reasoning_format: `hidden` hides the thought.
         chat_template_kwargs: Variables of the chat template.
+        continue_final_message: The answer goes on with the last message, which is the assistant's:
+            with its text, or with its thought where it has no text.
+        add_generation_prompt: False with `continue_final_message`, and true otherwise.
         tool_stream: Whether a call's arguments come piece by piece.
         models: Further models to try, in order.
         provider: Wishes about who answers.
@@ -85,6 +88,8 @@ class ChatCompletionBody(SharedBody, kw_only=True):
     include_reasoning: bool | None = None
     reasoning_format: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
     tool_stream: bool | None = None
     models: list[str] | None = None
     provider: dict[str, Any] | None = None

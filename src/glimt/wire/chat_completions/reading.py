@@ -108,6 +108,8 @@ class _Usage(msgspec.Struct):
     completion_tokens: int = 0
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    reasoning_tokens: int | None = None
+    """Where SGLang puts them."""
 
 
 class _TimeInfo(msgspec.Struct):
@@ -251,7 +253,7 @@ class ChunkDecoder:
                 TextDelta(choice=choice.index, text=delta.content or "", logprobs=logprobs)
             )
         events += calls
-        if choice.finish_reason is not None:
+        if choice.finish_reason:  # Some send an empty one until the end.
             reason = _REASONS.get(choice.finish_reason, "error")
             if reason in ("stop", "tool_calls"):
                 events += self._close_call(choice.index)
@@ -317,7 +319,7 @@ def _usage(usage: _Usage) -> Usage:
         prompt_tokens=usage.prompt_tokens,
         cached_tokens=prompt.cached_tokens or 0,
         completion_tokens=usage.completion_tokens,
-        reasoning_tokens=completion.reasoning_tokens or 0,
+        reasoning_tokens=completion.reasoning_tokens or usage.reasoning_tokens or 0,
         accepted_draft_tokens=completion.accepted_prediction_tokens or 0,
         rejected_draft_tokens=completion.rejected_prediction_tokens or 0,
     )

@@ -14,6 +14,7 @@ import msgspec
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.limits import MAX_TOP_LOGPROBS
 from glimt.core.request import Request
+from glimt.wire.chat_completions.continuing import read_continues
 from glimt.wire.chat_completions.formats import REFUSED as FORMATS, read_response_format
 from glimt.wire.chat_completions.messages import read_messages
 from glimt.wire.chat_completions.metadata import is_asked
@@ -43,7 +44,6 @@ _REFUSED: Final = {
     "moderation": "this server does not moderate",
     **FORMATS,
     "echo": "a chat has no prompt to repeat; use /v1/completions",
-    "continue_final_message": "an answer always begins anew",
     "prompt_logprobs": "only the answer's log-probabilities are available",
 }
 """Fields that change what the answer is; ignoring them would answer another question."""
@@ -91,13 +91,14 @@ def decode_request(
     thinking, template_arguments = read_thinking(fields, names=names, warnings=warnings)
     if dialect.keeps_thoughts and thinking.clear is None:
         thinking = msgspec.structs.replace(thinking, clear=False)
-    tools = read_tools(fields)
+    tools = read_tools(fields, warnings)
     parallel = fields.flag("parallel_tool_calls")
     messages = read_messages(fields, warnings)
     request_id, session = fields.text("request_id"), fields.text("session_id")
     request = Request(
         model=model,
         messages=messages,
+        continues=read_continues(fields, messages, names),
         tools=tools,
         tool_choice=read_tool_choice(fields, tools),
         parallel_tool_calls=True if parallel is None else parallel,

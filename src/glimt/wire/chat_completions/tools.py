@@ -13,10 +13,11 @@ from glimt.wire.fields import Fields, convert_as
 
 MAX_TOOLS: Final = 512
 _CHOICE: Final = cast("type[str | dict[str, Any]]", str | dict[str, Any])
+_PLAIN: Final = {"name", "description", "parameters"}
 NAME: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,128}")
 
 
-def read_tools(fields: Fields) -> tuple[Tool, ...]:
+def read_tools(fields: Fields, warnings: list[str]) -> tuple[Tool, ...]:
     """`tools`; the retired `functions` is refused with what to write instead."""
     for retired, successor in (("functions", "tools"), ("function_call", "tool_choice")):
         if fields.has(retired):
@@ -26,7 +27,9 @@ def read_tools(fields: Fields) -> tuple[Tool, ...]:
         raise InvalidRequest(
             f"tools holds {len(given)} tools; at most {MAX_TOOLS} are allowed.", param="tools"
         )
-    return tuple([_plain_tool(raw) or _tool(raw, index) for index, raw in enumerate(given)])
+    return tuple(
+        [_plain_tool(raw) or _tool(raw, index, warnings) for index, raw in enumerate(given)]
+    )
 
 
 def _plain_tool(raw: dict[str, Any]) -> Tool | None:
@@ -38,12 +41,12 @@ def _plain_tool(raw: dict[str, Any]) -> Tool | None:
     name, text, schema = fields.get("name"), fields.get("description"), fields.get("parameters")
     if not (isinstance(name, str) and isinstance(text, str) and isinstance(schema, dict)):
         return None
-    if "strict" in fields or not NAME.fullmatch(name):
+    if fields.keys() != _PLAIN or not NAME.fullmatch(name):
         return None
     return Tool(name=name, description=text, parameters=cast("dict[str, Any]", schema), raw=raw)
 
 
-def _tool(raw: dict[str, Any], index: int) -> Tool:
+def _tool(raw: dict[str, Any], index: int, warnings: list[str]) -> Tool:
     path = f"tools[{index}]"
     kind = raw.get("type", "function")
     if kind != "function":
@@ -54,6 +57,11 @@ def _tool(raw: dict[str, Any], index: int) -> Tool:
     if raw.get("function") is None:
         raise InvalidRequest(f"{path}.function is missing.", param=f"{path}.function")
     function = convert_as(raw["function"], Function, f"{path}.function")
+    warnings.extend(
+        f"{path}.function.{name} was not honoured: a function has no such field; the model reads "
+        "it all the same"
+        for name in raw["function"].keys() - Function.__struct_fields__
+    )
     if not NAME.fullmatch(function.name):
         raise InvalidRequest(
             f"{path}.function.name: 1 to 128 letters, digits and any of _ . : / - are allowed, "

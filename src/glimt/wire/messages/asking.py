@@ -21,6 +21,7 @@ from glimt.core.request import (
 from glimt.wire.chat_completions.routing import write_routing
 from glimt.wire.codec import json_object
 from glimt.wire.messages.asking_messages import write_messages
+from glimt.wire.messages.content import goes_on
 from glimt.wire.messages.thinking import CLEAR_THINKING, KEEP_LAST
 
 MAX_TOKENS: Final = 32_000
@@ -101,6 +102,12 @@ def _refuse(request: Request) -> None:
     for name, value in unsaid.items():
         if value:
             raise UnsupportedParameter(f"{name} has no place in this format.", param=name)
+    if request.continues != goes_on(request.messages):
+        raise UnsupportedParameter(
+            "continues: this format goes on with a last message of the assistant's, and with no "
+            "other.",
+            param="continues",
+        )
 
 
 def _sampling(sampling: Sampling) -> dict[str, Any]:

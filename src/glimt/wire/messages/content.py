@@ -5,6 +5,7 @@ shift; `names` learns which of the client's messages each of core's is. Knows no
 the request, nor of what a model makes of a part: a text-only model refuses images itself.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from glimt.core.parts import (
     ToolCallPart,
     ToolResultPart,
 )
+from glimt.wire.chat_completions.continuing import is_begun
 from glimt.wire.codec import json_object
 from glimt.wire.fields import Fields, decode_as, decoder, element_paths
 from glimt.wire.messages.blocks import plain_parts, required, tool_result
@@ -27,6 +29,15 @@ from glimt.wire.messages.types import Block, MessageField
 from glimt.wire.unknown import leave_out_unknown
 
 T = TypeVar("T")
+
+
+def goes_on(messages: Sequence[Message]) -> bool:
+    """Whether the answer is the rest of the last message: the assistant's, of text or a thought.
+
+    https://docs.claude.com/en/docs/build-with-claude/prompt-engineering/prefill-claudes-response
+    """
+    return bool(messages) and messages[-1].role == "assistant" and is_begun(messages[-1])
+
 
 _DECODER: Final[msgspec.json.Decoder[list[MessageField]]] = decoder(list[MessageField])
 _BLOCKS: Final[msgspec.json.Decoder[list[Block]]] = decoder(list[Block])

@@ -55,9 +55,9 @@ class _Usage(msgspec.Struct):
 
 class _Block(msgspec.Struct):
     type: str
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)

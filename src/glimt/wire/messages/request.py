@@ -12,9 +12,9 @@ from glimt.core.errors import InvalidRequest
 from glimt.core.limits import MAX_STOPS, RANGES
 from glimt.core.request import Request, Sampling, ServiceClass
 from glimt.wire.chat_completions.routing import read_routing
-from glimt.wire.codec import Call
+from glimt.wire.codec import Call, client_name
 from glimt.wire.fields import ANYTHING, Fields, Shape
-from glimt.wire.messages.content import Reader
+from glimt.wire.messages.content import Reader, goes_on
 from glimt.wire.messages.signatures import Signatures
 from glimt.wire.messages.thinking import read_output
 from glimt.wire.messages.tools import read_tool_choice, read_tools
@@ -90,6 +90,9 @@ def _decode(
             "max_tokens is missing; it limits the answer, thought included.", param="max_tokens"
         )
     messages = reader.read(fields)
+    continues = goes_on(messages)
+    if continues:
+        names["continues"] = client_name(f"messages[{len(messages) - 1}]", names)
     tools = read_tools(fields, names, warnings)
     choice, parallel = read_tool_choice(fields, tools, warnings)
     thinking, response_format = read_output(fields, names, warnings)
@@ -98,6 +101,7 @@ def _decode(
     request = Request(
         model=model,
         messages=messages,
+        continues=continues,
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=parallel,

@@ -52,6 +52,10 @@ def encode_request(request: Request, *, stream: bool = False) -> bytes:
         raise UnsupportedParameter("A raw prompt is no conversation.", param="prompt")
     if request.num_choices != 1:
         raise UnsupportedParameter("num_choices: this format has one answer.", param="num_choices")
+    if request.continues:
+        raise UnsupportedParameter(
+            "continues: answers of this format always begin anew.", param="continues"
+        )
     items: list[Any] = []
     for index, message in enumerate(request.messages):
         _add(items, message, index)

@@ -78,8 +78,8 @@ class _Item(msgspec.Struct):
 class _Piece(msgspec.Struct):
     """A part of a message or of a thought."""
 
-    text: str = ""
-    refusal: str = ""
+    text: str | None = None
+    refusal: str | None = None
     logprobs: list[_Token] | None = None
 
 
@@ -98,11 +98,11 @@ class _Error(msgspec.Struct):
 
 
 class _InputDetails(msgspec.Struct):
-    cached_tokens: int = 0
+    cached_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
-    reasoning_tokens: int = 0
+    reasoning_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -219,11 +219,11 @@ class EventReader:
         events: list[Event] = []
         if item.type == "message":
             for piece in item.content or ():
-                text = piece.text or piece.refusal
+                text = piece.text or piece.refusal or ""
                 events.append(TextDelta(text=text, logprobs=_tokens(piece.logprobs)))
         elif item.type == "reasoning":
-            thought = "".join(piece.text for piece in item.content or ())
-            thought = thought or "\n\n".join(piece.text for piece in item.summary or ())
+            thought = "".join(piece.text or "" for piece in item.content or ())
+            thought = thought or "\n\n".join(piece.text or "" for piece in item.summary or ())
             events += [ReasoningDelta(text=thought)] if thought else []
         elif item.type != "function_call":
             events += self._added(item, index)
@@ -340,9 +340,9 @@ def _warnings(response: _Response) -> tuple[str, ...]:
 def _usage(usage: _Usage) -> Usage:
     return Usage(
         prompt_tokens=usage.input_tokens,
-        cached_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens,
+        cached_tokens=(usage.input_tokens_details or _InputDetails()).cached_tokens or 0,
         completion_tokens=usage.output_tokens,
-        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens,
+        reasoning_tokens=(usage.output_tokens_details or _OutputDetails()).reasoning_tokens or 0,
     )
 
 
