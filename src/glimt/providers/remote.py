@@ -21,6 +21,7 @@ from glimt.core.events import (
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http, Response
+from glimt.providers.raw import RawReader
 from glimt.providers.reading import MAX_ANSWER, Reading
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
@@ -86,7 +87,12 @@ class RemoteProvider:
         ) as response:
             if response.status != 200:
                 raise await self._refused(response)
-            reading = Reading(self.name, self._wire, request, warnings, secrets=self._secrets)
+            raw = None
+            if self._row.quirks == "transformers":
+                raw = RawReader(request.tools, thinking=request.thinking.enabled is not False)
+            reading = Reading(
+                self.name, self._wire, request, warnings, secrets=self._secrets, raw=raw
+            )
             match response.content_type:
                 case "text/event-stream":
                     while not reading.is_over and (piece := await response.read()):
