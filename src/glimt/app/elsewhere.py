@@ -66,6 +66,7 @@ class Elsewhere:
                 self._http,
                 clock=clock,
                 keys=[key for name in row.key_env if (key := environ.get(name, "").strip())],
+                limits=_limits(available, slug),
             )
             for slug, row in rows.items()
         }
@@ -91,6 +92,15 @@ class Elsewhere:
         """End the connections, and write down what was seen."""
         await self._http.close()
         await self._keeper.close()
+
+
+def _limits(available: Available, provider: str) -> dict[str, int]:
+    """The most requests at once for each key of a place, by its own names of models."""
+    return {
+        deployment.upstream_model: deployment.concurrency
+        for deployment in available.deployments
+        if deployment.provider == provider and deployment.concurrency is not None
+    }
 
 
 def elsewhere(
