@@ -10,9 +10,9 @@ from house import House, Process
 from wire import Wire
 
 KILL: Final = "kill"
-CALM_S: Final = (0.1, 0.6)
+CALM_S: Final = (0.05, 0.4)
 TROUBLE_S: Final = (0.5, 2.5)
-WEIGHTS: Final = {KILL: 2, "limited": 1, "slow": 2, "corrupt": 2, "cutting": 4}
+WEIGHTS: Final = {KILL: 2, "limited": 1, "slow": 2, "corrupt": 3, "cutting": 6}
 
 
 class Chaos:

@@ -17,7 +17,7 @@ MODEL: Final = "glimt/nano"
 START_S: Final = 120.0
 GLIMT: Final = (sys.executable, "-m", "glimt.cli", "serve")
 ENGINE: Final = "[engine]\ncache_gb = 0.1\n[log]\naccess = false\n"
-ATTEMPTS: Final = "[attempts]\nconnect_s = 1\nfirst_token_s = 2\nidle_s = 1\ntotal_s = 30\n"
+ATTEMPTS: Final = "[attempts]\nconnect_s = 1\nfirst_token_s = 3\nidle_s = 2\ntotal_s = 30\n"
 PLACE: Final = """
 [providers.{name}]
 kind = "{kind}"

@@ -35,6 +35,7 @@ FORM: Final = (
     'Give me email and age as JSON: "You can write to jo@example.org. I am 41 years old."',
 )
 CALL: Final = ("What is the weather in Oslo?", "What is the weather in Paris?")
+JSON: Final = {"type": "json_object"}
 WEATHER: Final = {
     "type": "function",
     "function": {
@@ -69,27 +70,18 @@ class Answer(NamedTuple):
 
 
 class Question(NamedTuple):
-    """One. `fields` are those of a chat completion."""
+    """One. `fields` are further ones of a chat completion."""
 
     text: str
+    thinks: bool
     fields: dict[str, Any]
 
 
 def questions() -> list[Question]:
-    """All of them; the most likely sample makes every answer the same each time."""
-
-    def asked(text: str, *, thinks: bool, **fields: Any) -> Question:
-        switch = {"thinking": {"type": "enabled" if thinks else "disabled"}}
-        common = {
-            "messages": [{"role": "user", "content": text}],
-            "temperature": 0,
-            "extra_body": switch,
-        }
-        return Question(text, {**common, **fields})
-
+    """All of them."""
     return [
-        *(asked(text, thinks=True) for text in THINKS),
-        *(asked(text, thinks=False) for text in SPEAKS),
-        *(asked(text, thinks=False, response_format={"type": "json_object"}) for text in FORM),
-        *(asked(text, thinks=False, tools=[WEATHER]) for text in CALL),
+        *(Question(text, thinks=True, fields={}) for text in THINKS),
+        *(Question(text, thinks=False, fields={}) for text in SPEAKS),
+        *(Question(text, thinks=False, fields={"response_format": JSON}) for text in FORM),
+        *(Question(text, thinks=False, fields={"tools": [WEATHER]}) for text in CALL),
     ]

@@ -21,14 +21,12 @@ from typing import Any
 from chaos import Chaos
 from clients import Outcome, crowd, reference
 from house import House
-from openai import AsyncOpenAI
 from questions import Answer, Question, questions
 
 
 async def learn(house: House) -> list[tuple[Question, Answer]]:
     """What the real one says to everything; the scripted ones say it too from now on."""
-    async with AsyncOpenAI(base_url=f"{house.real.url}/v1", api_key="none") as client:
-        pairs = [(question, await reference(client, question)) for question in questions()]
+    pairs = [(question, await reference(house.real.url, question)) for question in questions()]
     script = {question.text: answer._asdict() for question, answer in pairs}
     house.script.write_text(json.dumps(script, ensure_ascii=False), encoding="utf-8")
     return pairs
@@ -72,6 +70,8 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "wrong": hows["wrong"],
         "first_s": {"p50": percentile(firsts, 50), "p99": percentile(firsts, 99)},
         "whole_s": {"p50": percentile(wholes, 50), "p99": percentile(wholes, 99)},
+        "who": dict(Counter(o.who for o in answered if not o.resumed).most_common()),
+        "finished": dict(Counter(o.who for o in answered if o.resumed).most_common()),
         "refusals": dict(Counter(o.why for o in outcomes if o.how == "refused").most_common()),
         "bad": [f"{o.how}: {o.question}: {o.why}" for o in outcomes if o.how in ("lost", "wrong")],
     }
@@ -103,6 +103,11 @@ def table(calm: dict[str, Any], chaotic: dict[str, Any]) -> list[str]:
     return lines
 
 
+def listed(counts: dict[str, int]) -> str:
+    """In a line."""
+    return ", ".join(f"{name} {number}" for name, number in counts.items()) or "none"
+
+
 def say(text: str) -> None:
     """Progress, beside what is measured."""
     print(text, file=sys.stderr, flush=True)
@@ -124,8 +129,10 @@ def main() -> int:
         found = asyncio.run(run(arguments, folder))
     calm, chaotic = found["calm"], found["chaos"]
     print("\n".join(table(calm, chaotic)))
-    print("refused:", ", ".join(f"{code} {n}" for code, n in chaotic["refusals"].items()) or "none")
-    print("faults:", ", ".join(f"{name} {number}" for name, number in found["faults"].items()))
+    print("answered by:", listed(chaotic["who"]))
+    print("what broke off was finished by:", listed(chaotic["finished"]))
+    print("refused:", listed(chaotic["refusals"]))
+    print("faults:", listed(found["faults"]))
     for line in [*calm["bad"], *chaotic["bad"]][:20]:
         print(line)
     ok = not any(run[name] for run in (calm, chaotic) for name in ("lost", "wrong"))

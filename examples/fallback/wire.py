@@ -23,10 +23,10 @@ MOODS: Final = {
     "cutting": ("reset before headers", "reset mid-stream", "end mid-stream"),
 }
 """What each mood does; one of them to each request, most of the time."""
-SHARE: Final = 0.8
+SHARE: Final = 0.9
 RETRY_AFTER_S: Final = 1
-LONGEST_CUT: Final = 6000
-"""Bytes: about as long as an answer is as a stream of events."""
+LONGEST_CUT: Final = 5000
+"""Bytes: most answers are longer as a stream of events."""
 PAGE: Final = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 BUSY: Final = {"error": {"message": "try again later", "code": 503}}
 

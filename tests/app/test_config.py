@@ -106,3 +106,27 @@ def test_strangers_need_a_key(tmp_path: Path):
 def test_loopback(host: str, expected: bool):
     """Only addresses that certainly stay on this machine count."""
     assert is_loopback(host) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("GLIMT_PORT", "abc", "port: expected an integer, got text. It comes from GLIMT_PORT."),
+        ("GLIMT_PORT", "99999", "port: 99999 is not a port; take 0 to 65535. It comes from"),
+        ("GLIMT__ENGINE__MODLE", "a", "did you mean model? It comes from GLIMT__ENGINE__MODLE."),
+        ("GLIMT__LOG__ACCESS", "x", "expected true or false, got text. It comes from"),
+        ("GLIMT__API_KEYS", "[1]", "api_keys[...]: expected text, got an integer. It comes from"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(tmp_path: Path, name: str, value: str, said: str):
+    """A complaint about a value names the variable that it came from."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"GLIMT_HOME": str(tmp_path), name: value})
+    assert said in str(caught.value)
+
+
+def test_the_command_line_is_no_variable(tmp_path: Path):
+    """A value that was said over a variable is not blamed on it."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"GLIMT_HOME": str(tmp_path), "GLIMT_PORT": "1"}, overrides={"port": -1})
+    assert "GLIMT_PORT" not in str(caught.value)

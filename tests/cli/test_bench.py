@@ -1,6 +1,7 @@
 """`glimt bench` against a scripted server."""
 
 import msgspec
+import pytest
 
 
 def test_the_last_line_is_json(glimt, scripted_server) -> None:
@@ -38,9 +39,20 @@ def test_a_server_that_refuses_is_named(glimt, scripted_server) -> None:
     assert run.stdout == ""
 
 
-def test_a_load_of_nothing_is_refused(glimt, scripted_server) -> None:
-    """Zero clients or tokens are a mistake of whoever asked."""
-    run = glimt("bench", "--url", scripted_server.url, "--concurrency", "0")
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--concurrency", "0"),
+        ("--requests", "0"),
+        ("--requests", "-1"),
+        ("--output-tokens", "0"),
+        ("--shared-tokens", "-1"),
+        ("--temperature", "nan"),
+    ],
+)
+def test_a_load_of_nothing_is_refused(glimt, scripted_server, option, value) -> None:
+    """Zero clients, requests or tokens are a mistake of whoever asked."""
+    run = glimt("bench", "--url", scripted_server.url, option, value)
     assert run.returncode == 1
-    assert "at least 1" in run.stderr
+    assert f"{option} has to be at least" in run.stderr
     assert scripted_server.requests == []

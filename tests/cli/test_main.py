@@ -53,6 +53,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     said = capsys.readouterr()
     assert said.out.startswith(f"Usage: glimt {command}")
     assert "\nOptions:\n" in said.out
+    assert "--empty-" not in said.out
 
 
 @pytest.mark.parametrize(

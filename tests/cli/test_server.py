@@ -109,3 +109,18 @@ def test_a_command_that_is_told_to_end_takes_its_server_along(tmp_path: Path) ->
         assert command.wait(60) == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_runs_is_used_in_silence(
+    monkeypatch: pytest.MonkeyPatch, scripted_server
+) -> None:
+    """Nothing is said of starting one where one is ready."""
+
+    def told(why: str) -> None:
+        pytest.fail(why)
+
+    monkeypatch.setenv("GLIMT_PORT", str(scripted_server.port))
+    monkeypatch.setattr(server, "_spinner", told)
+    async with server.running_server(None) as url:
+        assert url == f"{scripted_server.url}/v1"

@@ -28,6 +28,17 @@ MAX_DAYS: Final = 36_500
 
 _SHORTCUTS: Final = {"GLIMT_HOST": "host", "GLIMT_PORT": "port"}
 _PREFIX: Final = "GLIMT__"
+_TYPES: Final = {
+    "`int`": "an integer",
+    "`float`": "a number",
+    "`bool`": "true or false",
+    "`str`": "text",
+    "`array`": "a list",
+    "`object`": "a section",
+    " | `null`": "",
+    " | null`": "`",
+}
+"""msgspec's words, and ours."""
 
 
 class ConfigError(Exception):
@@ -107,20 +118,32 @@ def load(
         raise ConfigError("home: set GLIMT_HOME instead; the file itself is looked for there.")
     # Strict once for the file alone: "4747" in quotes is a mistake there, and none in a variable.
     _convert(document, strict=True)
-    for name, value in environ.items():
-        if name in _SHORTCUTS:
-            _put(document, _SHORTCUTS[name], value)
-        elif name.startswith(_PREFIX):
-            _put(document, name.removeprefix(_PREFIX).lower().replace("__", "."), _listed(value))
+    variables = {_key_of(name): name for name in environ if _key_of(name)}
+    for key, name in variables.items():
+        _put(document, key, environ[name] if name in _SHORTCUTS else _listed(environ[name]))
     if key := environ.get("GLIMT_API_KEY"):
         document["api_keys"] = [*document.get("api_keys", ()), key]
     for name, value in (overrides or {}).items():
         if value is not None:
             _put(document, name, value)
+            variables.pop(name, None)
     document["home"] = home
-    config = _convert(document, strict=False)
-    _check(config)
+    try:
+        config = _convert(document, strict=False)
+        _check(config)
+    except ConfigError as error:
+        # The file's own mistakes were found above: this one may be a variable's.
+        if variable := variables.get(str(error).partition(":")[0].partition("[")[0]):
+            raise ConfigError(f"{error} It comes from {variable}.") from error
+        raise
     return config
+
+
+def _key_of(variable: str) -> str:
+    """The dotted name of the key that a variable sets; empty where it sets none."""
+    if variable.startswith(_PREFIX):
+        return variable.removeprefix(_PREFIX).lower().replace("__", ".")
+    return _SHORTCUTS.get(variable, "")
 
 
 def _read(path: Path | None, home: Path) -> dict[str, Any]:
@@ -172,6 +195,9 @@ def _explained(message: str) -> str:
     section = where.strip("`.")
     unknown = re.search(r"unknown field `(.+)`", what)
     if unknown is None:
+        what = what[:1].lower() + what[1:]
+        for word, ours in reversed(_TYPES.items()):
+            what = what.replace(word, ours)
         return f"{section or 'configuration'}: {what}."
     name = unknown[1]
     path = f"{section}.{name}" if section else name

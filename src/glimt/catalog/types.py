@@ -199,6 +199,11 @@ class ProviderRow(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Whether one of `PARAMETERS` means something there; where nobody says, it does."""
         return self.says(parameter) and (not self.parameters or parameter in self.parameters)
 
+    @property
+    def gives_choices(self) -> bool:
+        """Whether several answers to one question can be had: of one's own servers, but for one."""
+        return self.self_hosted and self.quirks != "transformers"
+
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prices from a length of the prompt on, instead of those above it; dollars per million."""

@@ -53,9 +53,9 @@ class Options:
     url: str | None = None
     model: str | None = None
     api_key: Annotated[str | None, Parameter(env_var="GLIMT_API_KEY")] = None
-    concurrency: Annotated[
-        list[int], Parameter(consume_multiple=True, negative=(), show_default=False)
-    ] = field(default_factory=lambda: [1, 8, 32])
+    concurrency: Annotated[list[int], Parameter(consume_multiple=True, show_default=False)] = field(
+        default_factory=lambda: [1, 8, 32]
+    )
     requests: int | None = None
     prompt_tokens: int = 256
     output_tokens: int = 128
@@ -70,13 +70,26 @@ class Options:
 def bench(options: Options | None = None) -> int:
     """Measure a server: time to first token, time per token, tokens per second."""
     options = options or Options()
-    if min(options.concurrency) < 1 or options.output_tokens < 1 or options.prompt_tokens < 1:
-        raise CommandError("Concurrency, prompt tokens and output tokens have to be at least 1.")
+    _check(options)
     reports, about = asyncio.run(_measure(options))
     if not options.json:
         Console().print(table(reports))
     sys.stdout.write(msgspec.json.encode(about | {"levels": reports}).decode() + "\n")
     return 1 if any(report.num_errors for report in reports) else 0
+
+
+def _check(options: Options) -> None:
+    least = {
+        "concurrency": (min(options.concurrency, default=0), 1),
+        "requests": (1 if options.requests is None else options.requests, 1),
+        "prompt-tokens": (options.prompt_tokens, 1),
+        "output-tokens": (options.output_tokens, 1),
+        "shared-tokens": (options.shared_tokens, 0),
+        "temperature": (options.temperature, 0),
+    }
+    for name, (given, bound) in least.items():
+        if not given >= bound:
+            raise CommandError(f"--{name} has to be at least {bound}, not {given:g}.")
 
 
 async def _measure(options: Options) -> tuple[list[LevelReport], dict[str, Any]]:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from glimt import __version__
@@ -27,6 +27,8 @@ def build_app() -> App:
         version=__version__,
         help_format="plaintext",
         help_formatter=PlainHelp(),
+        # No `--empty-…` beside every option that may be given twice.
+        default_parameter=Parameter(negative_iterable=()),
         error_console=Console(stderr=True),
         result_action="return_value",
     )

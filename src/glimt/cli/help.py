@@ -17,7 +17,15 @@ _WIDEST: Final = 100
 _ENDLESS: Final = 10_000
 
 _TITLES: Final = {"Parameters": "Options"}
-_KINDS: Final = {"STR": "TEXT", "INT": "NUMBER", "INT...": "NUMBER...", "FLOAT": "NUMBER"}
+_KINDS: Final = {
+    "STR": "TEXT",
+    "STR...": "TEXT...",
+    "INT": "NUMBER",
+    "INT...": "NUMBER...",
+    "FLOAT": "NUMBER",
+}
+_UNSAID: Final = {"False", "()"}
+"""Defaults that mean: not given."""
 
 
 class PlainHelp:
@@ -71,7 +79,7 @@ def _meaning(entry: HelpEntry) -> str:
     meaning = _plain(entry.description)
     if entry.env_var:
         meaning += f" [{', '.join(entry.env_var)}]"
-    if entry.default is not None and entry.default != "False":
+    if entry.default is not None and entry.default not in _UNSAID:
         default = "yes" if entry.default == "True" else entry.default
         meaning += f" [default: {default}]"
     return meaning

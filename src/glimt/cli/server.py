@@ -60,12 +60,14 @@ async def running_server(url: str | None) -> AsyncGenerator[str]:
         yield base_url(url)
         return
     configured = configured_url()
-    if await _probe(configured) is None:
+    answer = await _probe(configured)
+    if answer is None:
         async with _started() as own:
             yield base_url(own)
         return
-    with _spinner() as status:
-        await _until_ready(configured, status)
+    if answer.status != "ready":
+        with _spinner(f"Waiting for the server at {configured} …") as status:
+            await _until_ready(configured, status)
     yield base_url(configured)
 
 
@@ -117,8 +119,8 @@ async def _until_ready(url: str, status: Status) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _spinner() -> Status:
-    return Console(stderr=True).status("Starting a server for this session …")
+def _spinner(why: str) -> Status:
+    return Console(stderr=True).status(why)
 
 
 @asynccontextmanager
@@ -137,7 +139,7 @@ async def _started() -> AsyncGenerator[str]:
         )
         signal.signal(signal.SIGTERM, _leave)
         try:
-            with _spinner() as status:
+            with _spinner("Starting a server for this session …") as status:
                 await _ready_or_over(url, status, process, Path(log.name))
             yield url
         finally:

@@ -144,7 +144,7 @@ class Roads:
                 deployment
                 for deployment in self._available.deployments
                 if request.prompt is None
-                and (row := self._available.providers[deployment.provider]).self_hosted
+                and (row := self._available.providers[deployment.provider]).gives_choices
                 and row.wire == "chat_completions"
             ),
         )

@@ -21,6 +21,7 @@ from glimt.core.events import (
 )
 from glimt.core.request import Request
 from glimt.providers.proofs import marked
+from glimt.providers.raw import RawReader
 from glimt.providers.refusals import complaint, document_of, malformed, refusal
 from glimt.providers.wires import Wire
 from glimt.wire.sse import EventDecoder
@@ -46,15 +47,18 @@ class Reading:
         warnings: tuple[str, ...] = (),
         *,
         secrets: tuple[str, ...] = (),
+        raw: RawReader | None = None,
     ) -> None:
         """`request` is what `place` was asked, `warnings` tell what of it is lost there.
 
-        No error of the place may repeat one of the `secrets`.
+        No error of the place may repeat one of the `secrets`. `raw` tells thoughts, calls and text
+        apart where the place does not.
         """
         self._place = place
         self._wire = wire
         self._warnings = warnings
         self._secrets = secrets
+        self._raw = raw
         self._frames = EventDecoder()
         self._decoder = wire.decoder(provider=place, model=request.model)
         self._num_bytes = 0
@@ -111,6 +115,8 @@ class Reading:
         return batch
 
     def _add(self, events: list[Event], batch: list[Event]) -> None:
+        if self._raw is not None:
+            events = [one for event in events for one in self._raw.read(event)]
         for event in events:
             match event:
                 case TextDelta() | ToolCallStarted():

@@ -1,9 +1,10 @@
 """Errors that a place answered with, in core's: once, here.
 
 A status, a JSON body of one of five shapes (OpenAI's, Cerebras's without a wrapper, Z.ai's with its
-own numbers, OpenRouter's with the status as code, Anthropic's with a type alone), or no JSON at
-all. What is wrong with our key or our account there is not the client's fault, and its text is not
-the client's to read.
+A status, a JSON body of one of six shapes (OpenAI's, Cerebras's without a wrapper, Z.ai's with its
+own numbers, OpenRouter's with the status as code, Anthropic's with a type alone, FastAPI's
+`detail`), or no JSON at all. What is wrong with our key or our account there is not the client's
+fault, and its text is not the client's to read.
 """
 
 import datetime as dt
@@ -107,7 +108,7 @@ def complaint(status: int, document: object, *, retry_after_s: float | None = No
         told = told or _TYPE_STATUS.get(kind, _MALFORMED_AT)
     return Complaint(
         status=told or status,
-        message=_text(error.get("message"))[:MAX_TEXT],
+        message=(_text(error.get("message")) or _text(body.get("detail")))[:MAX_TEXT],
         code=code,
         kind=kind,
         param=_text(error.get("param")) or None,

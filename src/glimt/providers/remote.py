@@ -22,6 +22,7 @@ from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http, Response
 from glimt.providers.keys import NO_LIMITS, Key, Keys
+from glimt.providers.raw import RawReader
 from glimt.providers.reading import MAX_ANSWER, Reading
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
 from glimt.providers.spelling import spelled
@@ -85,7 +86,12 @@ class RemoteProvider:
         asked, warnings = spelled(request, self._row)
         body = self._wire.encode(asked)
         async with self._post(self._url, body, request.model) as response:
-            reading = Reading(self.name, self._wire, request, warnings, secrets=self._secrets)
+            raw = None
+            if self._row.quirks == "transformers":
+                raw = RawReader(request.tools, thinking=request.thinking.enabled is not False)
+            reading = Reading(
+                self.name, self._wire, request, warnings, secrets=self._secrets, raw=raw
+            )
             match response.content_type:
                 case "text/event-stream":
                     while not reading.is_over and (piece := await response.read()):

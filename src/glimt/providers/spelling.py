@@ -11,10 +11,10 @@ import msgspec
 from glimt.catalog.types import ProviderRow
 from glimt.core.errors import UnsupportedParameter
 from glimt.core.parts import Message, Part, ReasoningPart, TextPart
-from glimt.core.request import Request, Routing, Sampling, Thinking
+from glimt.core.request import Request, Routing, Sampling, TextFormat, Thinking, ToolChoice
 from glimt.providers.fitting import FITS
 
-_RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "glimt"})
+_RENDERS: Final = frozenset({"vllm", "sglang", "llamacpp", "transformers", "glimt"})
 """They hand arguments to the chat template."""
 _ECHOES: Final = frozenset({"openrouter", "vercel", "glimt"})
 """They take their own thoughts back, with what proves that they are theirs."""
@@ -52,6 +52,8 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         lost += list(request.extensions)
         changes["extensions"] = {}
     changes["sampling"] = _sampling(request.sampling, row, lost)
+    if quirk == "transformers":
+        changes |= _unheard(request, lost)
     request = msgspec.structs.replace(request, **changes)
     if fit is not None:
         request = fit(request, row, lost)
@@ -113,13 +115,30 @@ def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling
         if getattr(sampling, name) == getattr(blank, name):
             continue
         if name in _HOUSE:
-            known = row.self_hosted and row.wire != "messages"
+            known = row.self_hosted and row.wire != "messages" and row.quirks != "transformers"
         else:
             known = row.understands(_WORDS.get(name, name))
         if not known:
             changes[name] = getattr(blank, name)
             lost.append(f"sampling.{name}")
     return msgspec.structs.replace(sampling, **changes) if changes else sampling
+
+
+def _unheard(request: Request, lost: list[str]) -> dict[str, Any]:
+    """What `transformers serve` passes over in silence, and answers as if it were not there."""
+    changes: dict[str, Any] = {}
+    if request.tools and request.tool_choice.mode == "none":
+        changes |= {"tools": (), "tool_choice": ToolChoice()}
+    elif request.tool_choice.names:
+        changes["tool_choice"] = ToolChoice()
+        lost.append("tool_choice")
+    if request.tools and not request.parallel_tool_calls:
+        changes["parallel_tool_calls"] = True
+        lost.append("parallel_tool_calls")
+    if not isinstance(request.response_format, TextFormat):
+        changes["response_format"] = TextFormat()
+        lost.append("response_format")
+    return changes
 
 
 def _plain(message: Message) -> Message:
@@ -164,7 +183,7 @@ def _thinking(request: Request, quirk: str) -> Request:
             if given := {key: value for key, value in fields.items() if value is not None}:
                 extensions["reasoning"] = given
             thinking = Thinking()
-        case "vllm" | "sglang" | "llamacpp":
+        case "vllm" | "sglang" | "llamacpp" | "transformers":
             switches = {"enable_thinking": thinking.enabled, "clear_thinking": thinking.clear}
             arguments |= {key: value for key, value in switches.items() if value is not None}
             thinking = Thinking()
