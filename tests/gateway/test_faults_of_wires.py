@@ -124,7 +124,7 @@ async def test_fault(wire: Wire, name: str):
             text, route = await able.ask()
             assert text == HELLO + FINE
             assert route == (f"first/glm-4.7-flash {code} mid-answer", "second/glm-4.7-flash")
-            last = json.loads(spare.requests[0].body)["messages"][-1]
+            last = json.loads(spare.requests[-1].body)["messages"][-1]
             assert last == {"role": "assistant", "content": HELLO}
         alone = House([bad.url], wire=wire)
         stack.push_async_callback(alone.http.close)
