@@ -201,7 +201,8 @@ def _text_of(part: Part, index: int) -> str:
             return _lines_of(part, data, index)
         case FilePart():
             raise UnsupportedParameter(
-                f"messages[{index}] holds {_KINDS.get(part.kind, part.kind)}, but this model reads text only",
+                f"messages[{index}] holds {_KINDS.get(part.kind, part.kind)}, but this model reads "
+                "text only",
                 param=f"messages[{index}].content",
             )
         case ReasoningPart() | ToolCallPart() | ToolResultPart():
