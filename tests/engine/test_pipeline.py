@@ -401,3 +401,27 @@ def test_aborted_in_flight_leaves_nothing():
         assert core.stats().pages_used == 0
         assert not core._sampler.remembered
         assert not core._pipeline._flights
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"temperature": 0.0},
+        {"seed": 1, "top_p": 0.9, "min_p": 0.1},
+        {"seed": 1, "top_k": 5},
+        {"seed": 1, "presence_penalty": 0.5, "repetition_penalty": 1.2, "top_logprobs": 3},
+        {"temperature": 0.0, "logit_bias": {3: 1.0}, "min_tokens": 9, "stop_token_ids": (1,)},
+    ],
+)
+def test_a_launched_draw_asks_the_device_nothing(sampling: dict[str, Any]):
+    """On a device without data whoever looks at a value fails."""
+    device = torch.device("meta")
+    sampler = Sampler(VOCAB)
+    sequences = [make_sequence([1, 2], **each) for each in (sampling, {"temperature": 0.0})]
+    logits = torch.empty(2, VOCAB, device=device)
+    known = torch.ones(2, dtype=torch.bool, device=device)
+    mask = ([0], torch.zeros(1, (VOCAB + 31) // 32, dtype=torch.int32).numpy())
+    tokens = sampler.launch(sequences, logits, known=known, mask=mask).tokens
+    assert (tokens.device, tokens.shape) == (device, (2,))
+    numbers = torch.empty(2, draws.NUM_NUMBERS, device=device)
+    assert draws.draw_by_numbers(logits, numbers, known).shape == (2,)

@@ -75,15 +75,15 @@ class Penalties:
 
     Attributes:
         slots: int64 [N].
-        repetition: float32 [N].
+        repetition: float32 [N]; `None` if no row has one.
         frequency: float64 [N].
-        presence: float64 [N].
+        presence: float64 [N]; `None` if no row has one or the other.
     """
 
     slots: Tensor
-    repetition: Tensor
-    frequency: Tensor
-    presence: Tensor
+    repetition: Tensor | None = None
+    frequency: Tensor | None = None
+    presence: Tensor | None = None
 
     @classmethod
     def of(
@@ -94,12 +94,13 @@ class Penalties:
         def column(values: list[float], dtype: torch.dtype) -> Tensor:
             return upload(values, device, dtype)
 
-        return cls(
-            slots=upload(slots, device),
-            repetition=column([s.repetition_penalty for s in settings], torch.float32),
-            frequency=column([s.frequency_penalty for s in settings], torch.float64),
-            presence=column([s.presence_penalty for s in settings], torch.float64),
-        )
+        penalties = cls(upload(slots, device))
+        if any(s.repetition_penalty != 1 for s in settings):
+            penalties.repetition = column([s.repetition_penalty for s in settings], torch.float32)
+        if any(s.frequency_penalty or s.presence_penalty for s in settings):
+            penalties.frequency = column([s.frequency_penalty for s in settings], torch.float64)
+            penalties.presence = column([s.presence_penalty for s in settings], torch.float64)
+        return penalties
 
 
 class PenaltyTable:
@@ -147,11 +148,13 @@ class PenaltyTable:
         """One more token of each of these rows was drawn, int64 [N]; none where it is negative."""
         places = (penalties.slots, tokens.clamp(min=0))
         is_drawn = tokens >= 0
-        counts = self.counts[places] + is_drawn
-        self.counts[places] = counts.int()
-        self.factors[places] = torch.where(is_drawn, penalties.repetition, self.factors[places])
-        deductions = penalties.frequency * counts + penalties.presence * (counts > 0)
-        self.deductions[places] = deductions.float()
+        if penalties.repetition is not None:
+            self.factors[places] = torch.where(is_drawn, penalties.repetition, self.factors[places])
+        if penalties.frequency is not None and penalties.presence is not None:
+            counts = self.counts[places] + is_drawn
+            self.counts[places] = counts
+            deductions = penalties.frequency * counts + penalties.presence * (counts > 0)
+            self.deductions[places] = deductions.float()
 
     def release(self, sequence: Sequence) -> None:
         """Give the sequence's row back, if it has one."""
@@ -189,7 +192,6 @@ class Adjustments:
             settings = [sequences[i].sampling for i in penalised]
             slots = [table.slot(sequences[i], device) for i in penalised]
             self._penalties = Penalties.of(settings, slots, device)
-            self._has_factors = any(s.repetition_penalty != 1 for s in settings)
         self._guarded = [
             (row, sequence)
             for row, sequence in enumerate(sequences)
@@ -223,12 +225,13 @@ class Adjustments:
 
     def _apply_penalties(self, logits: Tensor, penalties: Penalties) -> None:
         part = self._rows.of(logits)
-        if self._has_factors:
+        if penalties.repetition is not None:
             factors = self._table.factors[penalties.slots]
             # One of the two halves is zero everywhere, so their sum is exact.
             positive = part.clamp(min=0)
             part.sub_(positive).mul_(factors).add_(positive.div_(factors))
-        part.sub_(self._table.deductions[penalties.slots])
+        if penalties.frequency is not None:
+            part.sub_(self._table.deductions[penalties.slots])
         self._rows.put(logits, part)
 
     def _forbid_early_stops(self, logits: Tensor) -> None:

@@ -193,4 +193,4 @@ def draw_by_numbers(logits: Tensor, numbers: Tensor | None, known: Tensor) -> Te
         odds = Odds(numbers[:, 0:1], top_p=numbers[:, 1:2], min_p=numbers[:, 2:3])
         drawn = draw_blindly(logits, odds, numbers[:, 3:])
         tokens = torch.where(numbers[:, 0] > 0, drawn, tokens)
-    return torch.where(peaks.isfinite() & known, tokens, BROKEN)
+    return tokens.masked_fill(~(peaks.isfinite() & known), BROKEN)

@@ -128,4 +128,4 @@ class Flight:
     @property
     def ends(self) -> list[int]:
         """Behind which row of the logits those of each drawing one end."""
-        return list(accumulate(1 + (s.draft is not None) for s in self.drawing))
+        return list(accumulate(scheduled.num_rows for scheduled in self.drawing))

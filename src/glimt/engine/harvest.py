@@ -65,7 +65,7 @@ class Harvest:
             return []
         sequences = [scheduled.sequence for scheduled in drawing]
         ends = flight.ends
-        firsts = [end - 1 - (s.draft is not None) for end, s in zip(ends, drawing, strict=True)]
+        firsts = [end - s.num_rows for end, s in zip(ends, drawing, strict=True)]
         drawn = self._draw_rows(flight, sequences, firsts, masks.first())
         outputs = self._update_all(sequences, drawn)
         agreeing: list[int] = []

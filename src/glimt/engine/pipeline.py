@@ -120,7 +120,7 @@ class Pipeline:
                 [
                     (scheduled.sequence, ahead)
                     for scheduled in flight.drawing
-                    for ahead in range(1 + (scheduled.draft is not None))
+                    for ahead in range(scheduled.num_rows)
                 ]
             )
             guesses = self.harvest.runner_guesses and self._speculates(flight)

@@ -175,7 +175,7 @@ class Sampler:
             rows = plan.draw.rows
             drawn = draw_blindly(rows.of(logits), plan.draw.odds, plan.draw.targets())
             tokens = rows.put(tokens, drawn)
-        tokens = torch.where(peaks.isfinite() & known, tokens, BROKEN)
+        tokens = tokens.masked_fill(~(peaks.isfinite() & known), BROKEN)
         plan.adjustments.note(tokens)
         return Draws(tokens, plan, raw)
 

@@ -94,7 +94,7 @@ class Sequence:
     @property
     def is_spent(self) -> bool:
         """Whether its last token is being drawn, so that nothing is left to schedule."""
-        return self.length - self.num_prompt >= self.sampling.max_tokens
+        return self.num_pending > 0 and self.length - self.num_prompt >= self.sampling.max_tokens
 
 
 @dataclass(slots=True, frozen=True)
@@ -123,7 +123,12 @@ class Scheduled:
     @property
     def num_logits(self) -> int:
         """How many rows of logits are asked for: none, one, or one more behind the draft."""
-        return 1 + (self.draft is not None) if self.draws else 0
+        return self.num_rows if self.draws else 0
+
+    @property
+    def num_rows(self) -> int:
+        """The same for one that is known to draw, whatever became of its sequence since."""
+        return 1 + (self.draft is not None)
 
     @property
     def tokens(self) -> list[int]:
@@ -136,5 +141,7 @@ class Scheduled:
     @property
     def source(self) -> int | None:
         """Which row of the step before draws the last of these tokens; `None` if it is known."""
-        is_known = self.start + self.num_known <= len(self.sequence.tokens)
-        return None if is_known else self.sequence.row
+        sequence = self.sequence
+        if not sequence.num_pending or self.start + self.num_known <= len(sequence.tokens):
+            return None
+        return sequence.row

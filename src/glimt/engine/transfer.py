@@ -22,8 +22,8 @@ def upload(
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the host on the device; itself if that is where it is."""
-    if device.type == "cpu":
-        return tensor
+    if device.type != "cuda":
+        return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
@@ -37,7 +37,7 @@ class Download:
     def __init__(self, *tensors: Tensor, device: torch.device) -> None:
         self._event = None
         self._tensors = tensors
-        if device.type == "cpu":
+        if device.type != "cuda":
             return
         self._tensors = tuple(
             torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True)
