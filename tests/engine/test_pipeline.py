@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -18,6 +18,8 @@ from glimt.engine.runner import Runner
 from glimt.engine.sampler import Draws, Sampler
 from glimt.engine.scheduler import Scheduler
 from glimt.engine.sequence import Scheduled
+from glimt.engine.settings import EngineSettings
+from glimt.engine.worker import load_core
 from tests.engine import test_constraints as bound
 from tests.engine.checkpoints import make_checkpoint
 from tests.engine.fake_runner import FakeRunner
@@ -382,6 +384,19 @@ def test_a_guess_that_needs_patience_is_drawn_from_its_logits(monkeypatch: pytes
     assert ask(core, requests) == list(expected.values())
     assert looked
     assert core.stats().accepted_drafts_total > 20
+
+
+@pytest.mark.parametrize(("mode", "is_ahead"), [("auto", False), ("on", True), ("off", False)])
+def test_the_worker_decides_by_its_device(
+    mode: Literal["auto", "on", "off"], is_ahead: bool, tmp_path: Path
+):
+    """On a CPU steps run ahead only where that was asked for."""
+    settings = EngineSettings(device="cpu", cache_gb=0.01, async_steps=mode, threads=1)
+    core = load_core(settings, make_checkpoint(tmp_path), lambda _: None).core
+    assert isinstance(core, EngineCore)
+    assert core._pipeline.ahead == is_ahead
+    core.add(0, submit(0, [1, 2, 3], max_tokens=3))
+    assert len(answer(run(core)[0, 0])) == 3
 
 
 def test_aborted_in_flight_leaves_nothing():
