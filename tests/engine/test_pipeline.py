@@ -340,6 +340,24 @@ def test_models_answer_the_same_with_recorded_guesses(runner: Runner) -> None:
     assert kinds >= {Kind(guesses=True), Kind(random=True, guesses=True)}
 
 
+def test_models_answer_the_same_when_drafts_come_and_go(tmp_path: Path) -> None:
+    """Recorded steps that guess, and recorded steps in flight, in turn."""
+    runner = load_runner(make_checkpoint(tmp_path))
+    requests = random_requests(14, vocab_size=runner.vocab_size, longest=40)
+    expected = solve(requests, runner)
+    recorded = with_graphs(runner)
+    core = make_guessing_core(
+        recorded,
+        recorded,
+        async_steps="on",
+        max_sequences=6,
+        speculation="on",
+        speculation_max_sequences=2,
+    )
+    assert ask(core, requests) == list(expected.values())
+    assert core.stats().accepted_drafts_total + core.stats().rejected_drafts_total > 0
+
+
 @pytest.mark.parametrize("top_p", [1.0, 0.9, 0.4])
 def test_blind_draws_are_those_of_who_waits(top_p: float):
     """The same numbers through `sample`, `launch` and a recorded step; only patience differs."""

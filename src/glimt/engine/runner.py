@@ -38,7 +38,7 @@ from glimt.engine.transfer import send, upload
 
 CPU_CACHE_GB = 1.0
 GRAPHS_BYTES = 1_000_000_000
-"""What recorded graphs may take: their logits, 0.25 GB for all sizes of GLM-4.7-Flash, and as much
+"""What recorded graphs may take: their logits, 0.3 GB for all sizes of GLM-4.7-Flash, and as much
 again in between; to be measured on a GPU."""
 
 
