@@ -68,6 +68,7 @@ class Elsewhere:
                 clock=clock,
                 keys=[key for name in row.key_env if (key := environ.get(name, "").strip())],
                 models=_models(available, slug),
+                limits=_limits(available, slug),
             )
             for slug, row in rows.items()
         }
@@ -109,6 +110,15 @@ def _models(available: Available, slug: str) -> tuple[ModelInfo, ...]:
         )
         for deployment, model in zip(found, models, strict=True)
     )
+
+
+def _limits(available: Available, provider: str) -> dict[str, int]:
+    """The most requests at once for each key of a place, by its own names of models."""
+    return {
+        deployment.upstream_model: deployment.concurrency
+        for deployment in available.deployments
+        if deployment.provider == provider and deployment.concurrency is not None
+    }
 
 
 def elsewhere(

@@ -4,6 +4,7 @@ The contract between runner (which builds it), model and kernels. Knows nothing 
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -56,3 +57,22 @@ class Batch:
     def num_latent_tokens(self) -> int:
         """How many of the T tokens attend to latents."""
         return self.query_starts[self.num_latent]
+
+
+class NewTokens(NamedTuple):
+    """Tokens on their way through the attention of one layer.
+
+    Attributes:
+        down: [N, q_rank + rank + rope], the query's latent and what becomes the cache row; kernels
+            may overwrite it.
+        rotations: [N, rope / 2] complex64.
+        slots: [N] int64, where the cache rows go.
+    """
+
+    down: Tensor
+    rotations: Tensor
+    slots: Tensor
+
+    def part(self, wanted: slice) -> "NewTokens":
+        """Some of the tokens."""
+        return NewTokens(self.down[wanted], self.rotations[wanted], self.slots[wanted])

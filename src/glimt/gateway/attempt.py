@@ -38,7 +38,7 @@ from glimt.gateway.trail import Trail
 
 
 class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long places elsewhere may take; all in seconds. `[attempts]` in the configuration.
+    """How long places elsewhere may take, in seconds. `[attempts]` in the configuration.
 
     Attributes:
         connect_s: Until there is a connection, its name and TLS included.

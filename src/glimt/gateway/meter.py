@@ -68,18 +68,7 @@ class Meter:
             ["model", "outcome"],
             registry=registry,
         )
-        self._attempts = Counter(
-            "glimt_attempts",
-            "Attempts by how they ended: finished, gone, given_up (overtaken), or an error's code",
-            ["deployment", "outcome"],
-            registry=registry,
-        )
-        self._hedges = Counter(
-            "glimt_hedges",
-            "Second places that were asked because the first was slow, by who answered",
-            ["deployment", "winner"],
-            registry=registry,
-        )
+        self._attempts, self._hedges = _place_counters(registry)
         self._tokens = Counter(
             "glimt_tokens",
             "Tokens of finished answers; cached is part of prompt, reasoning of completion",
@@ -209,6 +198,22 @@ class AnswerCount:
         outcome = failure.code if failure is not None else "gone"
         self._counters.open.dec()
         self._counters.outcome("finished" if self._finished else outcome).inc()
+
+
+def _place_counters(registry: CollectorRegistry) -> tuple[Counter, Counter]:
+    attempts = Counter(
+        "glimt_attempts",
+        "Attempts by how they ended: finished, gone, given_up (overtaken), or an error's code",
+        ["deployment", "outcome"],
+        registry=registry,
+    )
+    hedges = Counter(
+        "glimt_hedges",
+        "Second places that were asked because the first was slow, by who answered",
+        ["deployment", "winner"],
+        registry=registry,
+    )
+    return attempts, hedges
 
 
 def _kinds(usage: Usage) -> tuple[tuple[str, int], ...]:

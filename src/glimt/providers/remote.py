@@ -5,8 +5,8 @@ whole answer too. Client gone is connection cut, which ends the work there. Know
 of the place and its keys, which go into one header and nowhere else.
 """
 
-import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from glimt.core.events import (
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http, Response
+from glimt.providers.keys import NO_LIMITS, Key, Keys
 from glimt.providers.raw import RawReader
 from glimt.providers.reading import MAX_ANSWER, Reading
 from glimt.providers.refusals import complaint, document_of, malformed, refusal, retry_after
@@ -43,7 +44,8 @@ class RemoteProvider:
     Args:
         row: Where it is and how it is spoken to.
         http: The way out.
-        keys: Used in turn; none sends no key.
+        keys: Used in turn (`glimt.providers.keys`); none sends no key.
+        limits: The most requests at once for each key, by its own names of models.
         models: What it serves, by its own names.
     """
 
@@ -54,6 +56,7 @@ class RemoteProvider:
         *,
         clock: Clock,
         keys: Sequence[str] = (),
+        limits: Mapping[str, int] = NO_LIMITS,
         models: tuple[ModelInfo, ...] = (),
     ) -> None:
         self._row = row
@@ -61,7 +64,7 @@ class RemoteProvider:
         self._http = http
         self._clock = clock
         self._secrets = tuple(keys)
-        self._keys = itertools.cycle(keys) if keys else None
+        self._keys = Keys(row.slug, keys, clock=clock, limits=limits)
         self._models = models
 
     @property
@@ -82,11 +85,7 @@ class RemoteProvider:
         """
         asked, warnings = spelled(request, self._row)
         body = self._wire.encode(self._limited(asked))
-        async with self._http.post(
-            self._url, body, headers=self._headers(), provider=self.name
-        ) as response:
-            if response.status != 200:
-                raise await self._refused(response)
+        async with self._post(self._url, body, request.model) as response:
             raw = None
             if self._row.quirks == "transformers":
                 raw = RawReader(request.tools, thinking=request.thinking.enabled is not False)
@@ -122,11 +121,7 @@ class RemoteProvider:
         if self._wire.encode_count is None:
             raise UnsupportedParameter(f"{self.name} counts no tokens ahead of an answer.")
         body = self._wire.encode_count(spelled(request, self._row)[0])
-        async with self._http.post(
-            f"{self._url}/count_tokens", body, headers=self._headers(), provider=self.name
-        ) as response:
-            if response.status != 200:
-                raise await self._refused(response)
+        async with self._post(f"{self._url}/count_tokens", body, request.model) as response:
             counted = await self._read(response, MAX_ERROR)
         try:
             return _COUNT.decode(counted).input_tokens
@@ -149,19 +144,39 @@ class RemoteProvider:
     def _url(self) -> str:
         return self._row.base_url.rstrip("/") + self._wire.path
 
-    def _headers(self) -> dict[str, str]:
+    @asynccontextmanager
+    async def _post(self, url: str, body: bytes, model: str) -> AsyncGenerator[Response]:
+        """What is not refused, by whichever key that is; one that is refused rests by itself."""
+        given = False
+        while True:
+            key = await self._keys.take(model)
+            try:
+                async with self._http.post(
+                    url, body, headers=self._headers(key), provider=self.name
+                ) as response:
+                    if response.status != 200:
+                        raise await self._refused(response)
+                    given = True
+                    yield response
+                    return
+            except GlimtError as error:
+                if not self._keys.failed(key, model, error) or given:
+                    raise
+            finally:
+                self._keys.give_back(key, model)
+
+    def _headers(self, key: Key) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream, application/json",
             **self._wire.headers,
             **self._row.headers,
         }
-        if self._keys is not None and self._row.auth != "none":
-            key = next(self._keys)
+        if key.secret is not None and self._row.auth != "none":
             if self._row.auth == "bearer":
-                headers["authorization"] = f"Bearer {key}"
+                headers["authorization"] = f"Bearer {key.secret}"
             else:
-                headers["x-api-key"] = key
+                headers["x-api-key"] = key.secret
         return headers
 
     async def _refused(self, response: Response) -> GlimtError:
