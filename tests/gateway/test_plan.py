@@ -460,3 +460,7 @@ def test_a_message_that_goes_on(thinks: bool):
     error = nobody_left(none, "m")
     assert isinstance(error, UnsupportedParameter)
     assert error.param == "continues"
+    anew = msgspec.structs.replace(request, continues=False)
+    places.append(candidate("vercel", wire="messages", can_continue="final_assistant"))
+    [gone] = plan(anew, places, NoStats(), Policy()).removed
+    assert (gone.deployment_id.partition("/")[0], gone.field) == ("vercel", "messages")
