@@ -170,7 +170,7 @@ class Gateway:
     def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
             return self._roads.attempts.answer(
-                request, road.steps, start_s=start_s, explain=road.explain
+                request, road.steps, start_s=start_s, explain=road.explain, keep=road.keep
             )
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
 
