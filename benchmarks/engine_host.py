@@ -38,17 +38,25 @@ class Prepared:
     """A runner that computes nothing, and knows how long that took."""
 
     num_pages = 4000
+    records = False
 
     def __init__(self, vocab_size: int, num_rows: int) -> None:
         self.vocab_size = vocab_size
         self.spent_s = 0.0
         self._logits = torch.randn(num_rows, vocab_size) * 3
 
-    def forward(self, step: list[Scheduled]) -> Tensor:
+    def forward(self, step: list[Scheduled], before: Tensor | None = None) -> Tensor:  # noqa: ARG002
         started = time.thread_time()
         logits = self._logits[: sum(scheduled.draws for scheduled in step)].clone()
         self.spent_s += time.thread_time() - started
         return logits
+
+    def draw(self, *_: Any, **__: Any) -> None:
+        """Nothing is recorded."""
+
+    def last_logits(self) -> torch.Tensor:
+        """Nothing was recorded."""
+        raise NotImplementedError
 
 
 def measure(sampling: dict[str, Any], *, vocab_size: int, num_requests: int, rounds: int) -> float:

@@ -133,81 +133,14 @@ def copy_bandwidth() -> float:
 
 def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
     """Each program at the sizes of one layer: time, floor, and the share of the floor."""
-    from glimt.engine.kernels.gpu.attention import attend  # noqa: PLC0415  needs Triton
-    from glimt.engine.kernels.gpu.experts import experts  # noqa: PLC0415
-    from glimt.engine.kernels.gpu.matvec import matvec  # noqa: PLC0415
-    from glimt.engine.kernels.gpu.scaled_experts import scaled_experts  # noqa: PLC0415
-    from glimt.engine.quantization import Scaled, pack, quantize  # noqa: PLC0415
-
-    def rand(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, dtype=torch.bfloat16, device="cuda") * shape[-1] ** -0.5
+    from gpu_kernels import Cases  # noqa: PLC0415  needs Triton
 
     table: list[dict[str, Any]] = []
-    print(f"\n{'program':40}{'µs':>9}{'floor µs':>10}{'share':>8}")
-
-    def row(name: str, num_bytes: int, work: Callable[[], Any]) -> None:
-        took, floor = seconds(work), num_bytes / bandwidth
-        table.append({"name": name, "us": took * 1e6, "floor_us": floor * 1e6})
-        print(f"{name:40}{took * 1e6:9.1f}{floor * 1e6:10.1f}{floor / took:8.0%}")
-
-    hidden, width = config.hidden_size, config.moe_intermediate_size
-    shapes = {
-        "q_a and kv_a": (config.q_lora_rank + config.cache_width, hidden),
-        "out": (hidden, config.num_heads * config.v_head_dim),
-        "head": (config.vocab_size, hidden),
-    }
-    for name, (num_out, size) in shapes.items():
-        weight = rand(num_out, size)
-        numbers, scales = quantize(weight)
-        for count in (1, 8):
-            values = rand(count, size)
-            row(f"{name}, {count} rows", weight.nbytes, lambda w=weight, v=values: matvec(v, w))
-            row(
-                f"{name}, {count} rows, fp8",
-                numbers.nbytes,
-                lambda w=numbers, s=scales, v=values: matvec(v, w, s),
-            )
-    total = config.num_experts + config.num_shared_experts
-    gate_up, down = rand(total, 2 * width, hidden), rand(total, hidden, width)
-    kept = {
-        "fp8": (Scaled(*quantize(gate_up)), Scaled(*quantize(down))),
-        "int4": (pack(gate_up, 128), pack(down, 128)),
-    }
-    for count in (1, 4, 8, 16, 17, 64, 256):
-        chosen = torch.rand(count, config.num_experts, device="cuda")
-        chosen = chosen.topk(config.num_experts_per_token).indices
-        shares = torch.full(chosen.shape, 0.45, device="cuda")
-        values = rand(count, hidden)
-        distinct = len(chosen.unique()) + config.num_shared_experts
-        row(
-            f"experts, {count} tokens",
-            distinct * (gate_up[0].nbytes + down[0].nbytes),
-            lambda v=values, c=chosen, s=shares: experts(
-                v, gate_up, down, chosen=c, shares=s, num_shared=config.num_shared_experts
-            ),
-        )
-        for kind, (gate_up_kept, down_kept) in kept.items():
-            row(
-                f"experts, {count} tokens, {kind}",
-                distinct * (gate_up_kept[0].numbers.nbytes + down_kept[0].numbers.nbytes),
-                lambda v=values, c=chosen, s=shares, g=gate_up_kept, d=down_kept: scaled_experts(
-                    v, g, d, chosen=c, shares=s, num_shared=config.num_shared_experts
-                ),
-            )
-    for count, context in ((1, 1024), (1, 32768), (1, 131072), (64, 1024)):
-        pages = -(-context // PAGE_SIZE)
-        pool = rand(count * pages, PAGE_SIZE, config.cache_width)
-        page_table = torch.randperm(count * pages, device="cuda").view(count, pages)
-        queries = rand(count, config.num_heads, config.cache_width)
-        visible = torch.full((count,), context, device="cuda")
-        owners = torch.arange(count, device="cuda")
-        row(
-            f"attention, {count} x {context}",
-            count * context * config.cache_width * 2,
-            lambda q=queries, p=pool, t=page_table, o=owners, n=visible: attend(
-                q, p, t, owners=o, visible=n, rank=config.kv_lora_rank, scale=0.06
-            ),
-        )
+    print(f"\n{'program':50}{'µs':>9}{'floor µs':>10}{'share':>8}")
+    for case in Cases(config, torch.device("cuda")).all():
+        took, floor = seconds(case.work), case.num_bytes / bandwidth
+        table.append({"name": case.name, "us": took * 1e6, "floor_us": floor * 1e6})
+        print(f"{case.name:50}{took * 1e6:9.1f}{floor * 1e6:10.1f}{floor / took:8.0%}")
     return table
 
 

@@ -303,6 +303,7 @@ def dialects() -> str:
     lines = [
         "# What each format can say",
         "",
+        ("Which words each of the formats that Glimt speaks has, and which it lacks."),
         (
             "Each cell was found out by writing a request or an answer in the format and reading it "
             "again."

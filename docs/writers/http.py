@@ -9,6 +9,7 @@ import msgspec
 from glimt.api.described import Described
 from glimt.api.dialects import CountTokensEndpoint, DialectEndpoint, ResponsesEndpoint
 from glimt.api.endpoint import AnswerEndpoint
+from glimt.api.openapi import HEADERS
 from glimt.api.routes import create_routes
 from glimt.api.schemas import REFERENCE, Schemas
 from glimt.core import errors
@@ -45,10 +46,7 @@ With `api_keys` set, everything but {open_paths} wants `Authorization: Bearer KE
 
 | header | |
 |---|---|
-| `x-request-id` | the request's own if it sent one, else a new one; the log has it too |
-| `x-glimt-model` | which model answered, never the alias that was asked for |
-| `x-glimt-warnings` | what was understood but not honoured, and a model that stands in for the one asked for |
-| `retry-after` | with an error that may pass, when to try again, in seconds |
+{headers}
 
 ## Beyond OpenAI's answer
 
@@ -104,7 +102,13 @@ def http() -> str:
     fields = [_table(route, schemas) for route in bodies.values()]
     open_paths = [f"`{_shown(r.path)}`" for r, o in zip(routes, told, strict=True) if o.is_open]
     listed = ", ".join(open_paths[:-1]) + f" and {open_paths[-1]}"
-    return _HTTP.format(routes="\n".join(rows), fields="\n\n".join(fields), open_paths=listed)
+    headers = (f"| `{name}` | {told['description']} |" for name, told in HEADERS.items())
+    return _HTTP.format(
+        routes="\n".join(rows),
+        fields="\n\n".join(fields),
+        open_paths=listed,
+        headers="\n".join(headers),
+    )
 
 
 def _shown(path: str) -> str:
@@ -169,6 +173,8 @@ def _range(schema: dict[str, Any]) -> str:
         return ", more than 0"
     if low is None or abs(low) > _HUGE:
         return ""
+    if low == -1 and schema.get("not") == {"const": 0}:
+        return ", at least 1, or -1"
     return f", at least {low:g}" if high is None else f", {low:g} to {high:g}"
 
 
@@ -217,12 +223,20 @@ class _Counting(MessagesCodec):
         return self.decode_count(body)
 
 
+_PROBES: tuple[Any, ...] = ({}, ["x"], [{"id": "x"}], "x", True, 1)
+"""A value of each kind: what is said of a field is not that it has another one."""
+
+
 def _said(codec: Codec, example: bytes, name: str) -> str:
-    body = msgspec.json.encode({**msgspec.json.decode(example), name: {}})
-    try:
-        warnings = codec.decode(body).warnings
-    except errors.GlimtError as error:
-        return f"refused: {str(error).partition(': ')[2] or error}"
-    return "; ".join(
-        f"not honoured: {text.partition(': ')[2]}" for text in warnings if text.startswith(name)
-    )
+    for value in _PROBES:
+        body = msgspec.json.encode({**msgspec.json.decode(example), name: value})
+        try:
+            warnings = codec.decode(body).warnings
+        except errors.GlimtError as error:
+            if error.code == "invalid_type":
+                continue
+            return f"refused: {str(error).partition(': ')[2] or error}"
+        return "; ".join(
+            f"not honoured: {text.partition(': ')[2]}" for text in warnings if text.startswith(name)
+        )
+    raise TypeError(f"no probe is of the kind of {name!r}")

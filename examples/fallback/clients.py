@@ -26,10 +26,11 @@ MESSAGES: Final = 0.3
 class Outcome:
     """One request. `how` is "answered", "refused", "wrong" or "lost"; times are seconds.
 
-    `who` is where its last words come from.
+    `who` is where its last words come from, `formal` that JSON or a call was asked for.
     """
 
     question: str
+    formal: bool
     how: str = "lost"
     why: str = ""
     who: str = ""
@@ -54,7 +55,7 @@ async def ask(
 ) -> Outcome:
     """One request and its judgement."""
     question, right = pair
-    outcome, said = Outcome(question.text), Said()
+    outcome, said = Outcome(question.text, formal=bool(question.fields)), Said()
     begun_s = time.monotonic()
     try:
         async for _ in client.ask(question, order, said, stream=stream):

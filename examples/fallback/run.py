@@ -72,7 +72,13 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "whole_s": {"p50": percentile(wholes, 50), "p99": percentile(wholes, 99)},
         "who": dict(Counter(o.who for o in answered if not o.resumed).most_common()),
         "finished": dict(Counter(o.who for o in answered if o.resumed).most_common()),
-        "refusals": dict(Counter(o.why for o in outcomes if o.how == "refused").most_common()),
+        "refusals": dict(
+            Counter(
+                f"{o.why}{' (JSON or a call)' if o.formal else ''}"
+                for o in outcomes
+                if o.how == "refused"
+            ).most_common()
+        ),
         "bad": [f"{o.how}: {o.question}: {o.why}" for o in outcomes if o.how in ("lost", "wrong")],
     }
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-PAUSE_S = 0.015
-"""Between two pieces: a stream takes half a second, as a model's would."""
+PAUSE_S = 0.04
+"""Between two pieces: a stream takes a second or two, as a model's would."""
 
 
 def pieces(text: str) -> list[str]:

@@ -23,6 +23,7 @@ MOODS: Final = {
     "cutting": ("reset before headers", "reset mid-stream", "end mid-stream"),
 }
 """What each mood does; one of them to each request, most of the time."""
+MIDDLE: Final = "mid-stream"
 SHARE: Final = 0.9
 RETRY_AFTER_S: Final = 1
 LONGEST_CUT: Final = 5000
@@ -94,7 +95,7 @@ class Wire:
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         fault = self._fault()
-        if fault:
+        if fault and not fault.endswith(MIDDLE):
             self.faults[fault] += 1
         if (refusal := refused(fault)) is not None:
             return refusal
@@ -112,7 +113,7 @@ class Wire:
     async def _relay(self, request: web.Request, body: bytes, fault: str) -> web.StreamResponse:
         """Pass the answer on, until the fault if there is one."""
         assert self._session is not None
-        left = self._rng.randrange(LONGEST_CUT) if "mid-stream" in fault else -1
+        left = self._rng.randrange(LONGEST_CUT) if fault.endswith(MIDDLE) else -1
         headers = {"content-type": "application/json", "accept": "text/event-stream"}
         url = f"{self._upstream}/v1/chat/completions"
         try:
@@ -126,6 +127,7 @@ class Wire:
                     if fault == "drip":
                         await asyncio.sleep(self._rng.uniform(0.01, 0.2))
                     if 0 <= left < len(piece):
+                        self.faults[fault] += 1
                         await response.write(piece[:left])
                         return await break_off(request, response, fault)
                     left -= len(piece) if left >= 0 else 0

@@ -1,9 +1,9 @@
 """What a reader finds: the texts as Markdown, their list, and a page that needs nobody else."""
 
-import posixpath
 import re
 import tomllib
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -51,16 +51,45 @@ def test_the_list_has_the_form_that_is_known(url, http):
         assert http.get(address).status_code == 200
 
 
-def test_links_between_texts_hold(url):
-    """A relative link of a text leads to another text, or to what is only in the repository."""
-    texts = Library().texts
-    for text in texts.values():
+def test_links_of_texts_hold(url, http):
+    """Every link of a text that names no other server is answered by this one, heading and all."""
+    for text in Library().texts.values():
+        base = f"{url}{text.path}"
         for target in LINK.findall(re.sub(r"```.*?```", "", text.markdown, flags=re.DOTALL)):
-            if "://" not in target and not target.startswith("#"):
-                path = posixpath.normpath(posixpath.join(posixpath.dirname(text.path), target))
-                path = path.partition("#")[0]
-                served = path in texts
-                assert served or (ROOT / path.lstrip("/")).exists(), f"{text.path}: {target}"
+            address, _, heading = urljoin(base, target).partition("#")
+            if not address.startswith(url):
+                continue
+            answer = http.get(address)
+            assert answer.status_code == 200, f"{text.path}: {target}"
+            if heading:
+                assert heading in anchors(answer.text), f"{text.path}: {target}"
+
+
+def anchors(markdown: str) -> set[str]:
+    """The names of a text's headings, made as `page/markdown.js` makes them."""
+    titles = re.findall(r"^#{1,4} (.+)$", markdown, re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in titles}
+
+
+def test_every_format_is_named(url, http):
+    """The list for language models and the landing page leave out no address that answers."""
+    answering = {
+        "/v1/chat/completions": "OpenAI",
+        "/v1/responses": "OpenAI",
+        "/v1/messages": "Anthropic",
+        "/v1/completions": "OpenAI",
+    }
+    listed, landing = http.get(url + "/llms.txt").text, http.get(url + "/").text
+    for path, vendor in answering.items():
+        assert path in listed
+        assert path in landing
+        assert vendor in listed
+
+
+def test_summaries_fit_a_line():
+    """What the list says of a text is a sentence, and no account of what was counted."""
+    for text in Library().texts.values():
+        assert 10 < len(text.summary) <= 180, f"{text.path}: {text.summary}"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 import pytest
 
+from glimt.api.edge import THERE
+from glimt.api.routes import create_routes
 from glimt.core.provider import ModelInfo
 from glimt.gateway.readiness import Report
 from glimt.providers.scripted import ScriptedProvider, say
+from tests.api.serving import services
 
 ASK = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
 CHAT = "/v1/chat/completions"
@@ -32,6 +35,43 @@ def test_keys(serve, http, headers, status):
         assert response.json()["error"]["type"] == "authentication_error"
         assert http.get(served.url + "/metrics").status_code == 401
         assert http.get(served.url + "/v1/models").status_code == 401
+
+
+def test_the_refusal_says_how_to_send_a_key(serve, http):
+    """Either header will do, and both are named, in every format."""
+    served = serve(ScriptedProvider(say("a")), api_keys=("key",))
+    for path in (CHAT, "/v1/messages"):
+        said = http.post(served.url + path, json=ASK).json()["error"]["message"]
+        assert "`Authorization: Bearer <key>`" in said
+        assert "`x-api-key: <key>`" in said
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/models//", "/docs/", "/health/"])
+def test_a_slash_at_the_end_is_none(serve, http, path):
+    """An address with a slash behind it is answered as without."""
+    served = serve(ScriptedProvider(say("a")))
+    with_slash, without = http.get(served.url + path), http.get(served.url + path.rstrip("/"))
+    assert with_slash.status_code == 200
+    assert with_slash.content == without.content
+
+
+def test_a_slash_opens_no_door(serve, http):
+    """What asks for a key does so with a slash behind it too; what answers, answers."""
+    served = serve(ScriptedProvider(say("a")), api_keys=("key",))
+    assert http.post(f"{served.url}{CHAT}/", json=ASK).status_code == 401
+    keyed = http.post(f"{served.url}{CHAT}/", json=ASK, headers={"x-api-key": "key"})
+    assert keyed.status_code == 200
+
+
+def test_a_missing_address_names_those_that_are_there(serve, http):
+    """The 404 leaves out no beginning of an address that is served."""
+    built, _ = services(ScriptedProvider(say("a")))
+    served = serve(ScriptedProvider(say("a")))
+    said = http.get(f"{served.url}/v1/embeddings").json()["error"]["message"]
+    for route in create_routes(built):
+        known = route.path.startswith(THERE) or route.path in {"/", "/v1/tcp_warming"}
+        assert known, f"{route.path}: see THERE in api/edge.py"
+    assert all(address in said for address in THERE)
 
 
 def test_tenants(serve, http):
@@ -99,6 +139,9 @@ def test_models(serve, http):
     assert (row["id"], row["context_length"], row["max_model_len"]) == (info.id, 1000, 1000)
     for name in (info.id, "glm-4.7-flash"):
         assert http.get(f"{served.url}/v1/models/{name}").json() == row
+    for prefix in ("/api/paas/v4", "/api/coding/paas/v4"):
+        assert http.get(f"{served.url}{prefix}/models").json() == listed
+        assert http.get(f"{served.url}{prefix}/models/glm-4.7-flash").json() == row
     missing = http.get(served.url + "/v1/models/gpt-9")
     assert missing.status_code == 404
     assert missing.json()["error"]["code"] == "model_not_found"

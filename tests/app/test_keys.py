@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from glimt.app.config import ConfigError, load
-from glimt.app.elsewhere import elsewhere
+from glimt.app.elsewhere import read_available
 from glimt.app.keys import FILE_NAME, forget_key, keep_key, kept_keys, with_kept_keys
 from glimt.app.private import write_whole
-from glimt.core.clock import SystemClock
 
 KEY = 'sk-"odd\\key'
 
@@ -64,9 +63,9 @@ def test_a_name_that_is_none(tmp_path: Path):
 def test_a_kept_key_is_enough(tmp_path: Path):
     """A server that starts with nothing else has the place."""
     config = load(environ={"GLIMT_HOME": str(tmp_path)})
-    assert elsewhere(config, {}, clock=SystemClock(), keeps_history=False) is None
+    assert read_available(config, with_kept_keys(tmp_path, {})).deployments == ()
     keep_key(tmp_path, "ZAI_API_KEY", "kept")
-    assert elsewhere(config, {}, clock=SystemClock(), keeps_history=False) is not None
+    assert "zai" in read_available(config, with_kept_keys(tmp_path, {})).providers
 
 
 def test_a_file_keeps_its_mode_and_its_link(tmp_path: Path):
@@ -79,3 +78,34 @@ def test_a_file_keeps_its_mode_and_its_link(tmp_path: Path):
     write_whole(link, "b", private=False)
     assert link.is_symlink()
     assert (real.read_text(), real.stat().st_mode & 0o777) == ("b", 0o644)
+
+
+def test_a_sealed_key(tmp_path: Path):
+    """With a passphrase nothing of a key is in the file; the same one opens it, and no other."""
+    path = keep_key(tmp_path, "A", KEY, "open sesame")
+    keep_key(tmp_path, "B", "plain")
+    assert KEY not in path.read_text()
+    assert "odd" not in path.read_text()
+    assert kept_keys(tmp_path, "open sesame") == {"A": KEY, "B": "plain"}
+    environ = {"GLIMT_KEYS_PASSPHRASE": "open sesame"}
+    assert with_kept_keys(tmp_path, environ)["A"] == KEY
+    for passphrase, why in (("", "set GLIMT_KEYS_PASSPHRASE"), ("open barley", "another")):
+        with pytest.raises(ConfigError, match=why) as caught:
+            kept_keys(tmp_path, passphrase)
+        assert "sealed1:" not in str(caught.value)
+    before = path.read_text()
+    keep_key(tmp_path, "A", KEY, "open sesame")
+    assert path.read_text() != before
+    keep_key(tmp_path, "C", "third", "open sesame")
+    assert kept_keys(tmp_path, "open sesame")["C"] == "third"
+    assert forget_key(tmp_path, "C")
+    assert forget_key(tmp_path, "A")
+    assert kept_keys(tmp_path) == {"B": "plain"}
+
+
+@pytest.mark.parametrize("text", ["sealed1:", "sealed1:xx", "sealed1:AAAA:gAAA", "sealed1:é:é"])
+def test_a_damaged_seal(tmp_path: Path, text: str):
+    """It is said which key it is."""
+    write_whole(tmp_path / FILE_NAME, f'A = "{text}"', private=True)
+    with pytest.raises(ConfigError, match=r"A in keys\.toml"):
+        kept_keys(tmp_path, "x")

@@ -185,3 +185,18 @@ def test_who_is_switched_off(home: Path, said):
     code, text = said("add", "zai", given=KEY)
     assert code == 1
     assert "enabled = false" in text
+
+
+def test_a_lost_passphrase(home: Path, server: ScriptedServer, said, monkeypatch):
+    """A sealed key is used with its passphrase, and can be forgotten without it."""
+    at(home, server)
+    monkeypatch.setenv("GLIMT_KEYS_PASSPHRASE", "open sesame")
+    assert said("add", "zai", given=KEY)[0] == 0
+    assert KEY not in (home / "keys.toml").read_text()
+    assert "ready: ZAI_API_KEY in keys.toml" in said("list")[1]
+    monkeypatch.delenv("GLIMT_KEYS_PASSPHRASE")
+    code, text = said("list")
+    assert code == 1
+    assert "set GLIMT_KEYS_PASSPHRASE" in text
+    assert said("remove", "zai")[0] == 0
+    assert said("list")[0] == 0

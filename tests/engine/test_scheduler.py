@@ -77,6 +77,7 @@ class Bench:
             assert scheduled.start + scheduled.count <= held
         drawing = [scheduled.sequence for scheduled in step if scheduled.draws]
         self.scheduler.advance(step)
+        self.scheduler.settle(step)
         for sequence in drawing:
             sequence.tokens.append(9)
             if sequence.num_generated >= sequence.sampling.max_tokens:
@@ -450,6 +451,7 @@ def paced_step(bench: Bench, clock: FakeClock) -> tuple[dict[int, int], float]:
     assert bench.pace is not None
     bench.pace.observe(step, seconds)
     bench.scheduler.advance(step)
+    bench.scheduler.settle(step)
     for scheduled in step:
         if scheduled.draws:
             scheduled.sequence.tokens.append(9)

@@ -14,6 +14,7 @@ from glimt.core.clock import SystemClock
 from glimt.core.errors import UnsupportedParameter, UpstreamError
 from glimt.core.events import ReasoningDelta, TextDelta, collect
 from glimt.core.parts import ImagePart, Message, ReasoningPart, RefusalPart, TextPart
+from glimt.core.provider import ModelInfo
 from glimt.core.request import JsonSchemaFormat, Request, Sampling, TextFormat, Thinking
 from glimt.providers.http import Http
 from glimt.providers.proofs import marked, proof_of
@@ -239,3 +240,23 @@ async def test_an_answer_that_is_not_over():
         with pytest.raises(UpstreamError, match="ended its answer with an error"):
             await collect(RemoteProvider(row, http, clock=SystemClock()).answer(asked()))
         await http.close()
+
+
+async def whole(exchange: Exchange) -> None:
+    content = [{"type": "text", "text": "a"}]
+    await exchange.document(200, {"id": "msg_1", "content": content, "stop_reason": "end_turn"})
+
+
+@pytest.mark.parametrize(
+    ("most", "asked_for", "sent"), [(8000, None, 8000), (10**6, None, 32_000), (8000, 9000, 9000)]
+)
+async def test_a_limit_where_one_is_wanted(most: int, asked_for: int | None, sent: int):
+    """A request without a limit gets the usual one, or what the model gives where that is less."""
+    model = ModelInfo(id="m", owned_by="o", created=0, context_length=10**6, max_output_tokens=most)
+    async with serving(whole) as server:
+        http = Http([server.url])
+        row = msgspec.structs.replace(ANTHROPIC, base_url=server.url)
+        provider = RemoteProvider(row, http, clock=SystemClock(), models=(model,))
+        await collect(provider.answer(asked(sampling=Sampling(max_tokens=asked_for))))
+        await http.close()
+        assert json.loads(server.requests[0].body)["max_tokens"] == sent

@@ -39,7 +39,8 @@ class KeyRing:
         given = _given_key(scope)
         if given is None:
             raise Unauthenticated(
-                "This server asks for an API key: send it as `Authorization: Bearer <key>`.",
+                "This server asks for an API key: send it as `Authorization: Bearer <key>`, or as "
+                "`x-api-key: <key>`.",
                 code="missing_api_key",
             )
         digest = _digest(given)

@@ -37,6 +37,12 @@ WATCHED: Final = frozenset({"/health", "/ready", "/metrics"})
 NO_RESPONSE: Final = 499
 """What is logged when the client left before it got one."""
 UNMATCHED: Final = "unmatched"
+THERE: Final = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/models"),
+    *("/api/v1", "/api/paas/v4", "/api/coding/paas/v4", "/v1/ai", "/v3/ai", "/v4/ai"),
+    *("/health", "/ready", "/metrics", "/openapi.json", "/llms.txt", "/docs"),
+)
+"""Addresses, and beginnings of some, for whoever asked for another."""
 
 
 class Edge:
@@ -45,6 +51,10 @@ class Edge:
     def __init__(self, routes: list[Described], services: Services) -> None:
         self._router = Router(routes=routes, redirect_slashes=False, default=_not_found)
         self._routes = {id(route.endpoint): route.path for route in routes}
+        # Nearly every request names one of these to the letter; the router is for all others.
+        self._exact = {
+            (route.method, route.path): route.endpoint for route in routes if "{" not in route.path
+        }
         self._services = services
         self._open = [route.path_regex for route in routes if route.operation.is_open]
         self._keys = KeyRing(services.api_keys, self._is_open)
@@ -55,23 +65,32 @@ class Edge:
             raise NotImplementedError(f"{scope['type']} is not served here")
         # starlette raises errors for the application that it believes to be inside of.
         scope["app"] = self
+        # A base URL is often written with a slash at its end, and so is an address.
+        scope["path"] = scope["path"].rstrip("/") or "/"
         exchange = _Exchange(scope, receive, send, self._services)
-        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
-            try:
-                scope[TENANT] = self._keys.check(scope)
+        # A request has a task of its own, so that nobody else says this in its log.
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        try:
+            scope[TENANT] = self._keys.check(scope)
+            endpoint = self._exact.get((scope["method"], scope["path"]))
+            if endpoint is not None:
+                scope["endpoint"] = endpoint
+                scope["path_params"] = {}
+                await endpoint(scope, exchange.receive, exchange.send)
+            else:
                 await self._router(scope, exchange.receive, exchange.send)
-            except ClientGone:
-                pass
-            except GlimtError as error:
-                await exchange.refuse(error)
-            except HTTPException as error:
-                await exchange.refuse(_ours(error, scope), _headers_of(error))
-            except Exception:
-                # The last boundary before the server's own, which would close without a word.
-                self._logger.exception("edge.failed")
-                await exchange.refuse(InternalError(INTERNAL))
-            finally:
-                self._count(scope, exchange)
+        except ClientGone:
+            pass
+        except GlimtError as error:
+            await exchange.refuse(error)
+        except HTTPException as error:
+            await exchange.refuse(_ours(error, scope), _headers_of(error))
+        except Exception:
+            # The last boundary before the server's own, which would close without a word.
+            self._logger.exception("edge.failed")
+            await exchange.refuse(InternalError(INTERNAL))
+        finally:
+            self._count(scope, exchange)
 
     def _is_open(self, path: str) -> bool:
         return any(pattern.match(path) for pattern in self._open)
@@ -112,6 +131,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._max_drain = DRAIN_TIMES * services.settings.max_body_bytes
+        self._takes_notes = services.access_log
         self._has_more = True
         self.status = NO_RESPONSE
         self.notes: dict[str, str] = {}
@@ -136,11 +156,12 @@ class _Exchange:
             headers.append((b"x-request-id", self._id))
             if self._names_request:
                 headers.append((b"request-id", self._id))
-            self.notes.update(
-                (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
-                for name, value in headers
-                if name.startswith(b"x-glimt-")
-            )
+            if self._takes_notes:
+                self.notes.update(
+                    (name.decode().removeprefix("x-glimt-"), value.decode("latin-1"))
+                    for name, value in headers
+                    if name.startswith(b"x-glimt-")
+                )
             if self._has_more and not await self._drain():
                 headers.append((b"connection", b"close"))
         await self._send(message)
@@ -192,7 +213,6 @@ def _ours(error: HTTPException, scope: Scope) -> GlimtError:
 
 async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     raise NotFound(
-        f"There is nothing at {scope['path']}. There are /v1/chat/completions, /v1/completions, "
-        "/v1/responses, /v1/messages, /v1/models, /api/v1, /api/paas/v4, /v3/ai, /v4/ai, /health, "
-        "/ready and /metrics."
+        f"There is nothing at {scope['path']}. There are {', '.join(THERE[:-1])} and {THERE[-1]}, "
+        "which tells of all of them."
     )

@@ -32,6 +32,8 @@ Any OpenAI client works with the base URL {address}/v1
 
   GET  /v1/models            what can be asked
   POST /v1/chat/completions  conversations
+  POST /v1/responses         the same in OpenAI's newer format
+  POST /v1/messages          the same in Anthropic's
   POST /v1/completions       raw prompts
   GET  /docs                 every route and field, and the guides
   GET  /openapi.json         the same for programs, /llms.txt for language models

@@ -30,6 +30,8 @@ from glimt.wire.chat_completions.description import ERRORS
 from glimt.wire.operation import LOOK_UP, Operation, Parameter
 
 ANTHROPIC_HEADER: Final = b"anthropic-version"
+WRAPPING: Final = "/api/v1"
+"""OpenRouter's address, where one model comes wrapped."""
 MAX_PAGE: Final = 1000
 
 
@@ -88,7 +90,7 @@ class ModelsEndpoint:
             offer = gateway.offer(wanted)
             if is_anthropic:
                 document = anthropic_row(offer.info)
-            elif scope["path"].startswith("/api/"):
+            elif scope["path"].startswith(f"{WRAPPING}/"):
                 document = OneModel(row(offer))
             else:
                 document = row(offer)

@@ -44,9 +44,9 @@ _GROUPS: Final = {
     "Server": "For whoever watches it, or reads about it.",
 }
 """In the order in which they are shown."""
-_HEADERS: Final[dict[str, dict[str, Any]]] = {
+HEADERS: Final[dict[str, dict[str, Any]]] = {
     "x-request-id": {
-        "description": "The request's own, or a new one.",
+        "description": "The request's own if it sent one, else a new one; the log has it too.",
         "schema": {"type": "string"},
     },
     "x-glimt-model": {
@@ -64,12 +64,16 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string"},
     },
     "retry-after": {
-        "description": "When to try again, in seconds.",
+        "description": "With an error that may pass: when to try again, in seconds.",
         "schema": {"type": "integer", "minimum": 1},
     },
 }
 _KEYS: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "One of the server's API keys."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "One of the server's API keys, where it has some.",
+    },
     "x-api-key": {
         "type": "apiKey",
         "in": "header",
@@ -80,16 +84,16 @@ _KEYS: Final = {
 
 
 def describe(routes: Sequence[Described], *, has_keys: bool) -> dict[str, Any]:
-    """The document. With keys, every operation but the open ones asks for one."""
+    """The document. With keys, all operations but the open ones ask for one; else one may come."""
     schemas = Schemas(kind for route in routes for kind in _kinds(route.operation))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         path = _CONVERTER.sub(r"{\1}", route.path)
-        operation = _Writer(route, schemas, has_keys=has_keys).operation()
+        operation = _Writer(route, schemas).operation()
         paths.setdefault(path, {})[route.method.lower()] = operation
     used = {route.operation.group for route in routes}
-    components: dict[str, Any] = {"schemas": schemas.components, "headers": _HEADERS}
-    document: dict[str, Any] = {
+    keyless: list[dict[str, list[str]]] = [] if has_keys else [{}]
+    return {
         "openapi": "3.1.0",
         "info": {
             "title": "Glimt",
@@ -105,12 +109,13 @@ def describe(routes: Sequence[Described], *, has_keys: bool) -> dict[str, Any]:
             if name in used
         ],
         "paths": paths,
-        "components": components,
+        "components": {
+            "schemas": schemas.components,
+            "headers": HEADERS,
+            "securitySchemes": _KEYS,
+        },
+        "security": [*keyless, *({name: []} for name in _KEYS)],
     }
-    if has_keys:
-        components["securitySchemes"] = _KEYS
-        document["security"] = [{name: []} for name in _KEYS]
-    return document
 
 
 def _kinds(operation: Operation) -> Iterator[Any]:
@@ -127,11 +132,10 @@ def _kinds(operation: Operation) -> Iterator[Any]:
 class _Writer:
     """Writes one operation."""
 
-    def __init__(self, route: Described, schemas: Schemas, *, has_keys: bool) -> None:
+    def __init__(self, route: Described, schemas: Schemas) -> None:
         self._route = route
         self._operation = route.operation
         self._schemas = schemas
-        self._asks_for_key = has_keys and not route.operation.is_open
 
     def operation(self) -> dict[str, Any]:
         told = self._operation
@@ -177,7 +181,7 @@ class _Writer:
             content[STREAM] = self._stream(told.stream)
         names = ["x-request-id"]
         if RateLimited in told.errors:
-            names += ["x-glimt-model", "x-glimt-warnings"]
+            names += ["x-glimt-model", "x-glimt-route", "x-glimt-warnings"]
         return {"description": "The answer.", "headers": _headers(names), "content": content}
 
     def _stream(self, stream: EventStream) -> dict[str, Any]:
@@ -193,8 +197,8 @@ class _Writer:
 
     def _failures(self) -> dict[str, Any]:
         kinds = list(self._operation.errors)
-        if self._asks_for_key:
-            kinds.append(Unauthenticated)
+        if not self._operation.is_open:
+            kinds.append(Unauthenticated)  # Where keys are set.
         by_status: dict[int, list[type[GlimtError]]] = {}
         for kind in kinds:
             status = self._operation.statuses.get(kind, kind.status)

@@ -106,9 +106,11 @@ def _ai_sdk(services: Services) -> list[Described]:
 
 def _models(services: Services) -> list[Described]:
     routes: list[Described] = []
-    for prefix, one in (("/v1", models.ONE), ("/api/v1", models.ONE_WRAPPED)):
+    for prefix in DIALECTS:
         listing, places = models.ModelsEndpoint(services), models.EndpointsEndpoint(services)
-        path = f"{prefix}/models"
+        path, one = f"{prefix}/models", models.ONE
+        if prefix == models.WRAPPING:
+            one = models.ONE_WRAPPED
         routes += [
             Described(path, listing, models.LIST),
             Described(f"{path}/{{model_id:path}}/endpoints", places, models.PLACES),

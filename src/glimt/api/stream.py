@@ -38,35 +38,47 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientGone: The client hung up first.
     """
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a request is answered by a task")
-    num_cancels = task.cancelling()
-    is_over = is_gone = False
-
-    def leave(_: object) -> None:
-        nonlocal is_gone
-        if not is_over:
-            is_gone = True
-            task.cancel()  # noqa: F821  it is deleted when that is over
-
-    watcher = asyncio.create_task(_disconnected(receive))
-    watcher.add_done_callback(leave)
+    watch = _Watch(receive)
     try:
         return await work
     except asyncio.CancelledError:
-        # Whoever else wants this task to end goes first.
-        if is_gone and task.cancelling() <= num_cancels + 1:
+        if watch.cancelled:
             raise ClientGone("The client hung up before the answer was ready.") from None
         raise
     finally:
-        is_over = True
-        watcher.cancel()
-        if is_gone:
-            task.uncancel()
-        # An error's traceback has this frame: without this they are garbage that only the collector
+        watch.end()
+
+
+class _Watch:
+    """Cancels the task that makes it when its client hangs up, until the watch is ended."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._task = asyncio.current_task()
+        self._num_cancels = 0 if self._task is None else self._task.cancelling()
+        self._is_gone = False
+        self._watcher = asyncio.create_task(_disconnected(receive))
+        self._watcher.add_done_callback(self._leave)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled for this; whoever else wants it to end goes first."""
+        task = self._task
+        return self._is_gone and task is not None and task.cancelling() <= self._num_cancels + 1
+
+    def end(self) -> None:
+        """Leave the task alone from now on."""
+        self._watcher.cancel()
+        if self._is_gone and self._task is not None:
+            self._task.uncancel()
+        # An error's traceback leads here: what is left would be garbage that only the collector
         # finds, and refusals come by the thousand.
-        del watcher, task, leave
+        self._task = None
+        del self._watcher
+
+    def _leave(self, _: object) -> None:
+        if self._task is not None:
+            self._is_gone = True
+            self._task.cancel()
 
 
 class EventStream:

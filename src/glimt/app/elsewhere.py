@@ -14,6 +14,7 @@ from glimt.app.keys import with_kept_keys
 from glimt.catalog.available import Available, available_deployments
 from glimt.catalog.load import CatalogError, load
 from glimt.core.clock import Clock
+from glimt.core.provider import ModelInfo
 from glimt.data.measurements import MeasurementStore
 from glimt.gateway.history import History
 from glimt.gateway.keeping import HistoryKeeper
@@ -66,6 +67,7 @@ class Elsewhere:
                 self._http,
                 clock=clock,
                 keys=[key for name in row.key_env if (key := environ.get(name, "").strip())],
+                models=_models(available, slug),
                 limits=_limits(available, slug),
             )
             for slug, row in rows.items()
@@ -92,6 +94,22 @@ class Elsewhere:
         """End the connections, and write down what was seen."""
         await self._http.close()
         await self._keeper.close()
+
+
+def _models(available: Available, slug: str) -> tuple[ModelInfo, ...]:
+    """What a place serves, by its own names."""
+    found = [d for d in available.deployments if d.provider == slug]
+    models = [available.catalog.models[deployment.model] for deployment in found]
+    return tuple(
+        ModelInfo(
+            id=deployment.upstream_model,
+            owned_by=slug,
+            created=0,
+            context_length=deployment.context or model.context,
+            max_output_tokens=deployment.max_output or model.max_output,
+        )
+        for deployment, model in zip(found, models, strict=True)
+    )
 
 
 def _limits(available: Available, provider: str) -> dict[str, int]:

@@ -95,7 +95,7 @@ def _question(prompt: str | None) -> str | None:
         return whole
     if prompt is None and is_terminal(sys.stdin):
         return None
-    raise CommandError("There is nothing to ask. Try: echo hello | glimt chat")
+    raise CommandError('There is nothing to ask. Try: echo "What is 17 + 25?" | glimt chat')
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from glimt.app.config import FILE_NAME, Config, load
 from glimt.app.editing import with_provider, without_provider
 from glimt.app.elsewhere import read_available
-from glimt.app.keys import forget_key, keep_key, kept_keys, with_kept_keys
+from glimt.app.keys import PASSPHRASE, forget_key, keep_key, kept_keys, with_kept_keys
 from glimt.app.private import write_whole
 from glimt.app.trial import Trial, cheapest, tried
 from glimt.catalog.available import Available
@@ -75,7 +75,8 @@ def providers(
         options: What an addition says.
     """
     options = options or Options()
-    house = _House(options.config)
+    # Keys are forgotten without being looked at, so that a lost passphrase is no dead end.
+    house = _House(options.config, opens=action != "remove")
     if action == "list":
         sys.stdout.write(asyncio.run(_listed(house, check=bool(options.check))))
         return 0
@@ -91,11 +92,15 @@ def providers(
 class _House:
     """The configuration and what it makes available, with the keys that are known."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, *, opens: bool) -> None:
         self.config: Config = load(file)
         self.file = file or self.config.home / FILE_NAME
-        self.kept = kept_keys(self.config.home)
-        self.environ = with_kept_keys(self.config.home, os.environ)
+        self.passphrase = os.environ.get(PASSPHRASE, "")
+        self.kept: Mapping[str, str] = {}
+        self.environ: Mapping[str, str] = os.environ
+        if opens:
+            self.kept = kept_keys(self.config.home, self.passphrase)
+            self.environ = with_kept_keys(self.config.home, os.environ)
         self.available: Available = read_available(self.config, self.environ)
 
     def row(self, name: str) -> ProviderRow | None:
@@ -125,7 +130,9 @@ async def _listed(house: _House, *, check: bool) -> str:
     lines = [_line(house, row, trials.get(row.slug)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(line, widths, strict=True) if width
+        ).rstrip()
         + "\n"
         for line in lines
     )
@@ -179,8 +186,9 @@ def _add(house: _House, name: str, options: Options) -> None:
             )
         say(f"{row.slug}: {trial.said}.")
     if key and variable not in os.environ:
-        path = keep_key(house.config.home, variable, key)
-        say(f"Its key is kept in {path}, which only you can read.")
+        path = keep_key(house.config.home, variable, key, house.passphrase)
+        sealed = ", sealed" if house.passphrase else ""
+        say(f"Its key is kept in {path}{sealed}, which only you can read.")
     if fields:
         write_whole(house.file, text, private=False)
         say(f"It is written in {house.file}.")

@@ -3,9 +3,13 @@
 The contract between runner (which builds it), model and kernels. Knows nothing of requests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from glimt.engine.transfer import send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,8 @@ class Batch:
 
     Attributes:
         tokens: [T] int64, token ids.
+        sources: [T] int64, which row of what the step before drew is the token, if that step is in
+            flight; -1 where it is known. `None` if all are.
         positions: [T] int64, each token's place in its sequence.
         slots: [T] int64, each token's row in the flat pool: page * PAGE_SIZE + offset.
         page_table: [S, P] int64, the pages of each sequence in order; padded with any valid page.
@@ -51,8 +57,52 @@ class Batch:
     decode_mask: Tensor | None
     owners: Tensor | None = None
     visible: Tensor | None = None
+    sources: Tensor | None = None
 
     @property
     def num_latent_tokens(self) -> int:
         """How many of the T tokens attend to latents."""
         return self.query_starts[self.num_latent]
+
+    def on(self, device: torch.device) -> "Batch":
+        """The same batch with its tensors on a device, where copies wait for nothing."""
+        if device.type == "cpu":
+            return self
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self, **{name: send(t, device) for name, t in tensors.items() if isinstance(t, Tensor)}
+        )
+
+    def fill_in(self, before: Tensor | None) -> "Batch":
+        """The batch with the tokens that the step before drew, int64 [rows].
+
+        A negative one, which is no token, is computed as any other; nobody will want the result.
+        """
+        if self.sources is None:
+            return self
+        assert before is not None, "the step before is in flight"
+        return replace(self, tokens=fill_in(self.tokens, self.sources, before).clamp(min=0))
+
+
+class NewTokens(NamedTuple):
+    """Tokens on their way through the attention of one layer.
+
+    Attributes:
+        down: [N, q_rank + rank + rope], the query's latent and what becomes the cache row; kernels
+            may overwrite it.
+        rotations: [N, rope / 2] complex64.
+        slots: [N] int64, where the cache rows go.
+    """
+
+    down: Tensor
+    rotations: Tensor
+    slots: Tensor
+
+    def part(self, wanted: slice) -> "NewTokens":
+        """Some of the tokens."""
+        return NewTokens(self.down[wanted], self.rotations[wanted], self.slots[wanted])
+
+
+def fill_in(tokens: Tensor, sources: Tensor, before: Tensor) -> Tensor:
+    """`tokens`, but what was drawn before where a source says so: [T] each."""
+    return torch.where(sources < 0, tokens, before.index_select(0, sources.clamp(min=0)))

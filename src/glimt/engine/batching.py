@@ -21,10 +21,10 @@ times what they are: a call each costs more than that for short ones."""
 def make_batch(
     step: Collection[Scheduled], pool: Tensor, *, expansion_threshold: int, by_query: bool
 ) -> Batch:
-    """The step's tensors: decodes first, then short chunks, then long ones.
+    """The step's tensors, on the host: decodes first, then short chunks, then long ones.
 
     Args:
-        pool: The cache, for its device and dtype.
+        pool: The cache, for its dtype.
         expansion_threshold: New tokens from which on a chunk expands its context's latents.
         by_query: The kernels attend query by query: `owners` and `visible` are filled, and what
             kernels need that go sequence by sequence is left out.
@@ -41,10 +41,9 @@ def make_batch(
         for row in range(ends[index] - entry.num_logits, ends[index])
     ]
     num_latent = sum(count < expansion_threshold for count in counts)
-    device = pool.device
 
     def ints(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=device)
+        return torch.tensor(values, dtype=torch.int64)
 
     positions = _positions(entries)
     num_decodes = 0 if by_query else _num_together(entries)
@@ -62,16 +61,17 @@ def make_batch(
         tokens=ints(_tokens(entries)),
         positions=ints(positions),
         slots=ints(_slots(entries)),
-        page_table=page_table.to(device),
+        page_table=page_table,
         query_starts=tuple(starts),
         context_lengths=contexts,
         wanted=ints(wanted),
         num_decodes=num_decodes,
         num_latent=num_latent,
-        decode_pages=decode_pages.flatten().to(device),
+        decode_pages=decode_pages.flatten(),
         decode_mask=_decode_mask(contexts[:num_decodes], pool),
         owners=owners,
         visible=visible,
+        sources=_sources(entries),
     )
 
 
@@ -94,7 +94,7 @@ def _decode_mask(contexts: Collection[int], pool: Tensor) -> Tensor | None:
     places = torch.arange(max(contexts))
     beyond = places >= torch.tensor(contexts, dtype=torch.int64).view(-1, 1, 1)
     mask = torch.zeros(beyond.shape, dtype=pool.dtype)
-    return mask.masked_fill_(beyond, -torch.inf).to(pool.device)
+    return mask.masked_fill_(beyond, -torch.inf)
 
 
 def _num_together(entries: Collection[Scheduled]) -> int:
@@ -111,6 +111,19 @@ def _tokens(entries: Collection[Scheduled]) -> list[int]:
     for entry in entries:
         tokens += entry.tokens
     return tokens
+
+
+def _sources(entries: Collection[Scheduled]) -> Tensor | None:
+    if all(entry.source is None for entry in entries):
+        return None
+    sources: list[int] = []
+    for entry in entries:
+        known = entry.num_known if entry.source is None else entry.num_known - 1
+        sources += [-1] * known
+        if entry.source is not None:
+            sources.append(entry.source)
+        sources += [-1] * (entry.count - entry.num_known)
+    return torch.tensor(sources, dtype=torch.int64)
 
 
 def _positions(entries: Collection[Scheduled]) -> list[int]:

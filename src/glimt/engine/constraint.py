@@ -26,12 +26,21 @@ class Thought:
     @property
     def must_end(self) -> bool:
         """Whether the next token has to be the one that ends it."""
-        budget = self.limit.budget
         if not self.is_open:
             return False
-        return self.num_tokens >= budget or (
-            self.at_pause and self.num_tokens >= budget - budget // _PAUSE_SHARE
+        return self.num_tokens >= self.limit.budget or (
+            self.at_pause and self.num_tokens >= self._ripe
         )
+
+    @property
+    def may_end_soon(self) -> bool:
+        """Whether the one after the next token may have to."""
+        return self.is_open and self.num_tokens + 1 >= self._ripe
+
+    @property
+    def _ripe(self) -> int:
+        """The length from which on it ends at a pause."""
+        return self.limit.budget - self.limit.budget // _PAUSE_SHARE
 
     def after(self, token: int) -> "Thought":
         """The same thought with one more token."""
@@ -60,6 +69,11 @@ class Constraint:
     def binds(self) -> bool:
         """Whether the next token is not free."""
         return self.matcher is not None or self.must_close(None)
+
+    @property
+    def needs_last(self) -> bool:
+        """Whether a token that is not known yet may decide what can come after it."""
+        return self.matcher is not None or (self.thought is not None and self.thought.may_end_soon)
 
     @property
     def settled(self) -> bool:

@@ -204,6 +204,11 @@ class Constraints:
             return StepMasks(first, behind, self._background.submit(fill))
         return StepMasks(first, behind, _WhenAsked(partial(self._fill_in_turn, fill)))
 
+    def depend(self, drawing: ListOf[Scheduled]) -> bool:
+        """Whether masks of these can be told only once the tokens in flight are known."""
+        constraints = [scheduled.sequence.constraint for scheduled in drawing]
+        return any(c is not None and c.needs_last for c in constraints)
+
     def close(self) -> None:
         """Let go of the threads."""
         self._background.shutdown(wait=False)

@@ -1,28 +1,108 @@
 """Steps of few tokens as CUDA graphs: one launch a step instead of one for each operation.
 
-A graph is recorded once for each size and replays on tensors that stay where they are. A step is
-padded to the next size with tokens that write to a page of nobody and see nothing. On a CPU a
-"graph" is a call of the same function on the same padded tensors, so that all but the recording is
-tested there. Knows batches and the model's answer; nothing of requests or sampling.
+A graph is recorded once for each size and kind and replays on tensors that stay where they are. It
+is the whole step: the network, the draws, and where drafts are wanted the prediction layer over
+what was drawn. A step is padded to the next size with tokens that write to a page of nobody and see
+nothing. What the host knows of a step crosses in one copy; tokens that the step before has drawn
+never leave the device.
+
+On a CPU a "graph" is a call of the same function on the same padded tensors, so that all but the
+recording is tested there. Knows batches and tensors; nothing of requests.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from glimt.engine.batch import Batch
+from glimt.engine.batch import Batch, fill_in
+from glimt.engine.draws import GREEDY, NUM_NUMBERS, Lots
 from glimt.engine.settings import PAGE_SIZE
+from glimt.engine.transfer import send
 
-SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64)
+SIZES: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 """Tokens of a step that a graph is recorded for; larger steps run operation by operation."""
+
+GUESS_SIZES: Final = (1, 2, 4, 8, 16)
+"""The same for steps that guess: with more tokens guesses hardly pay."""
 
 WARM_UPS = 2
 """Runs before a recording: programs are compiled and libraries take their workspaces."""
 
-Compute = Callable[[Batch], tuple[Tensor, Tensor]]
-"""A batch's states [T, H] and logits [T, V], of every token."""
+
+class Kind(NamedTuple):
+    """What a graph does beside the network.
+
+    Attributes:
+        random: Some rows draw at random; otherwise all take the most likely token.
+        guesses: The prediction layer runs over the result.
+    """
+
+    random: bool = False
+    guesses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a recorded step computed; good until the next one.
+
+    Attributes:
+        states: [T, H].
+        logits: float32 [T, vocab_size].
+        tokens: int64 [rows], what was drawn; negative where nothing was.
+        guesses: int64 [T], for each token what may come after the one behind it; `None` unless
+            asked for.
+    """
+
+    states: Tensor
+    logits: Tensor
+    tokens: Tensor
+    guesses: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The tensors that a recorded step reads.
+
+    Attributes:
+        integers: int64 [9, size]; the attributes below are its rows.
+        numbers: float32 [size, `NUM_NUMBERS`], how each row is drawn.
+        page_table: int64 [size, most pages].
+    """
+
+    integers: Tensor
+    numbers: Tensor
+    page_table: Tensor
+
+    @property
+    def tokens(self) -> Tensor:
+        """int64 [size]; negative where the step before could not draw."""
+        return self.integers[0]
+
+    @property
+    def rows(self) -> Tensor:
+        """int64 [size], the tokens behind which is drawn."""
+        return self.integers[5]
+
+    @property
+    def following(self) -> Tensor:
+        """int64 [size], the token that follows each, where it is known."""
+        return self.integers[6]
+
+    @property
+    def drawn_at(self) -> Tensor:
+        """int64 [size], which row draws the token that follows; -1 where it is known."""
+        return self.integers[7]
+
+    @property
+    def sources(self) -> Tensor:
+        """int64 [size], as `Batch.sources`."""
+        return self.integers[8]
+
+
+Compute = Callable[[Batch, Inputs, Kind], Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +110,12 @@ class _Graph:
     """A padded batch whose tensors stay, what it computed, and how to do it again."""
 
     batch: Batch
-    replay: Callable[[Batch], tuple[Tensor, Tensor]]
+    inputs: Inputs
+    replay: Callable[[Batch], Result]
 
 
 class Graphs:
-    """Recorded steps, by number of tokens.
+    """Recorded steps, by number of tokens and kind.
 
     Args:
         compute: What is recorded; it must not ask the device anything.
@@ -47,115 +128,145 @@ class Graphs:
         self._device = pool.device
         self._spare_page = pool.shape[1] - 1
         self._max_pages = max_pages
-        self._graphs: dict[int, _Graph] = {}
+        self._graphs: dict[tuple[int, Kind], _Graph] = {}
         # Graphs replay one at a time, so what they need in between may lie in one place.
         self._memory = torch.cuda.graph_pool_handle() if self._device.type == "cuda" else None
 
-    def fits(self, batch: Batch) -> bool:
+    def fits(self, batch: Batch, *, guesses: bool = False) -> bool:
         """Whether a graph can compute the batch: few tokens, all attending to latents."""
-        return len(batch.tokens) <= SIZES[-1] and batch.num_latent == len(batch.context_lengths)
+        most = (GUESS_SIZES if guesses else SIZES)[-1]
+        return len(batch.tokens) <= most and batch.num_latent == len(batch.context_lengths)
 
-    def run(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """States [T, H] and logits [T, V] of every token; good until the next run."""
+    def run(
+        self,
+        batch: Batch,
+        before: Tensor | None = None,
+        *,
+        lots: Lots | None = None,
+        following: Tensor | None = None,
+    ) -> Result:
+        """Compute a batch.
+
+        Args:
+            batch: On the host, and such that it `fits`.
+            before: What the step before drew, if some of the batch's tokens are among it.
+            lots: How its `wanted` rows are drawn; without it they are the most likely tokens.
+            following: int64 [T] on the host, the token after each, where it is known; asks for
+                guesses.
+        """
         count = len(batch.tokens)
         size = next(size for size in SIZES if size >= count)
-        padded = self._pad(batch, size)
-        graph = self._graphs.get(size)
+        kind = Kind(lots is not None and lots.are_random, following is not None)
+        graph = self._graphs.get((size, kind))
         if graph is None:
-            graph = self._graphs[size] = self._record(padded)
-        _refill(graph.batch, padded)
+            graph = self._graphs[size, kind] = self._record(size, kind)
+        self._fill(graph.inputs, batch, following)
+        if lots is not None and lots.are_random:
+            graph.inputs.numbers[: len(lots.numbers)].copy_(send(lots.numbers, self._device))
+        if batch.sources is not None:
+            assert before is not None, "the step before is in flight"
+            inputs = graph.inputs
+            inputs.tokens.copy_(fill_in(inputs.tokens, inputs.sources, before))
+        more = size - count
+        ends = tuple(batch.query_starts[-1] + place + 1 for place in range(more))
         # Kernels that go sequence by sequence, which are never recorded, read the batch's numbers.
-        current = replace(
-            graph.batch,
-            query_starts=padded.query_starts,
-            context_lengths=padded.context_lengths,
-            num_latent=padded.num_latent,
+        result = graph.replay(
+            replace(
+                graph.batch,
+                query_starts=(*batch.query_starts, *ends),
+                context_lengths=(*batch.context_lengths, *[1] * more),
+                num_latent=len(batch.context_lengths) + more,
+            )
         )
-        states, logits = graph.replay(current)
-        return states[:count], logits[:count]
+        num_rows = len(batch.wanted)
+        return Result(
+            states=result.states[:count],
+            logits=result.logits[:count],
+            tokens=result.tokens[:num_rows].clone(),
+            guesses=None if result.guesses is None else result.guesses[:count],
+        )
 
-    def record_all(self) -> None:
-        """Record every size now, on padding alone, so that no request waits for it."""
-        none = torch.empty(0, dtype=torch.int64, device=self._device)
-        empty = Batch(
-            tokens=none,
-            positions=none,
-            slots=none,
-            page_table=none.view(0, 1),
-            query_starts=(0,),
-            context_lengths=(),
-            wanted=none,
-            num_decodes=0,
-            num_latent=0,
-            decode_pages=none,
-            decode_mask=None,
-            owners=none,
-            visible=none,
-        )
+    def record_all(self, *, guesses: bool) -> None:
+        """Record every size and kind now, on padding alone, so that no request waits for it."""
         # The largest first: what it needs in between holds the others' too.
         for size in reversed(SIZES):
-            self._graphs[size] = self._record(self._pad(empty, size))
+            for random in (True, False):
+                self._graphs[size, Kind(random)] = self._record(size, Kind(random))
+                if guesses and size in GUESS_SIZES:
+                    kind = Kind(random, guesses=True)
+                    self._graphs[size, kind] = self._record(size, kind)
 
-    def _pad(self, batch: Batch, size: int) -> Batch:
-        """The batch with `size` tokens and a page table of `size` rows, the widest there can be."""
-        count, num_sequences = len(batch.tokens), len(batch.context_lengths)
-        more = size - count
+    def _fill(self, inputs: Inputs, batch: Batch, following: Tensor | None) -> None:
+        """Put a batch, padded, where the recorded step reads it."""
+        count, num_rows = len(batch.tokens), len(batch.wanted)
+        size = len(inputs.tokens)
         assert batch.owners is not None, "graphs need kernels that attend query by query"
         assert batch.visible is not None, "graphs need kernels that attend query by query"
+        padding = [0, 0, self._spare_page * PAGE_SIZE, size - 1, 0, 0, 0, -1, -1]
+        integers = torch.tensor(padding).unsqueeze(-1).repeat(1, size)
+        integers[0, :count] = batch.tokens
+        integers[1, :count] = batch.positions
+        integers[2, :count] = batch.slots
+        integers[3, :count] = batch.owners
+        integers[4, :count] = batch.visible
+        integers[5, :num_rows] = batch.wanted
+        if following is not None:
+            integers[6, :count] = following
+            integers[7, batch.wanted] = torch.arange(num_rows)
+        if batch.sources is not None:
+            integers[8, :count] = batch.sources
+        inputs.integers.copy_(send(integers, self._device))
+        # What lies beyond the pages of a row is not read.
+        num_sequences, width = batch.page_table.shape
+        if num_sequences:
+            table = inputs.page_table[:num_sequences, :width]
+            table.copy_(send(batch.page_table, self._device))
 
-        def extend(values: Tensor, filling: int) -> Tensor:
-            return torch.cat((values, values.new_full((more,), filling)))
-
-        table = batch.page_table.new_full((size, self._max_pages), self._spare_page)
-        width = batch.page_table.shape[1]
-        table[:num_sequences, :width] = batch.page_table
-        ends = tuple(batch.query_starts[-1] + place + 1 for place in range(more))
-        return replace(
-            batch,
-            tokens=extend(batch.tokens, 0),
-            positions=extend(batch.positions, 0),
-            slots=extend(batch.slots, self._spare_page * PAGE_SIZE),
+    def _record(self, size: int, kind: Kind) -> _Graph:
+        """Record a step of padding, whose tensors stay."""
+        integers = torch.zeros(9, size, dtype=torch.int64, device=self._device)
+        numbers = torch.tensor(GREEDY, device=self._device).repeat(size, 1)
+        assert numbers.shape[1] == NUM_NUMBERS
+        table = integers.new_full((size, self._max_pages), self._spare_page)
+        inputs = Inputs(integers, numbers, table)
+        batch = Batch(
+            tokens=integers[0],
+            positions=integers[1],
+            slots=integers[2],
             page_table=table,
-            query_starts=(*batch.query_starts, *ends),
-            context_lengths=(*batch.context_lengths, *[1] * more),
+            query_starts=tuple(range(size + 1)),
+            context_lengths=(1,) * size,
+            wanted=integers[5],
             num_decodes=0,
-            num_latent=num_sequences + more,
+            num_latent=size,
             decode_pages=table[:0].flatten(),
             decode_mask=None,
-            owners=extend(batch.owners, size - 1),
-            visible=extend(batch.visible, 0),
+            owners=integers[3],
+            visible=integers[4],
         )
-
-    def _record(self, batch: Batch) -> _Graph:
+        empty = replace(
+            batch,
+            **{name: getattr(batch, name)[:0].cpu() for name in _FILLED},
+            page_table=table[:0, :0].cpu(),
+        )
+        self._fill(inputs, empty, None)
         if self._memory is None:
-            return _Graph(batch, self._compute)
+            return _Graph(batch, inputs, lambda current: self._compute(current, inputs, kind))
         stream = torch.cuda.Stream(self._device)
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
-                self._compute(batch)
+                self._compute(batch, inputs, kind)
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._memory):
-            results = self._compute(batch)
+            result = self._compute(batch, inputs, kind)
 
-        def replay(_: Batch) -> tuple[Tensor, Tensor]:
+        def replay(_: Batch) -> Result:
             graph.replay()
-            return results
+            return result
 
-        return _Graph(batch, replay)
+        return _Graph(batch, inputs, replay)
 
 
-def _refill(kept: Batch, new: Batch) -> None:
-    """Copy the new batch's tensors to where the recorded ones lie."""
-    for old, fresh in (
-        (kept.tokens, new.tokens),
-        (kept.positions, new.positions),
-        (kept.slots, new.slots),
-        (kept.page_table, new.page_table),
-        (kept.owners, new.owners),
-        (kept.visible, new.visible),
-    ):
-        assert old is not None, "a recorded batch has all of them"
-        assert fresh is not None, "a padded batch has all of them"
-        old.copy_(fresh)
+_FILLED: Final = ("tokens", "positions", "slots", "wanted", "owners", "visible")

@@ -183,7 +183,6 @@ def _layer_targets(
         attention.down[: config.q_lora_rank],
         attention.down[config.q_lora_rank :],
     )
-    num_heads, rows, rank = attention.kv_b.shape
     targets = {
         "input_layernorm.weight": _whole(layer.input_norm),
         "post_attention_layernorm.weight": _whole(layer.post_norm),
@@ -192,7 +191,7 @@ def _layer_targets(
         "self_attn.q_b_proj.weight": _whole(attention.q_b),
         "self_attn.kv_a_proj_with_mqa.weight": _whole(latent_and_key),
         "self_attn.kv_a_layernorm.weight": _whole(attention.kv_norm),
-        "self_attn.kv_b_proj.weight": _Target(attention.kv_b, (num_heads * rows, rank)),
+        "self_attn.kv_b_proj.weight": _whole(attention.kv_b),
         "self_attn.o_proj.weight": _whole(attention.out),
     }
     match layer.feed_forward:

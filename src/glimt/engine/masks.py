@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glimt.engine.adjustments import Rows
 from glimt.engine.constraints import Bits
+from glimt.engine.transfer import send
 
 
 def forbidden(bits: "np.ndarray[tuple[int, int], np.dtype[np.int32]]", like: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ def forbidden(bits: "np.ndarray[tuple[int, int], np.dtype[np.int32]]", like: Ten
         unpacked = np.unpackbits(octets, axis=-1, count=vocab_size, bitorder="little")
         return torch.as_tensor(unpacked.view(np.bool_))
     # A few bytes a token cross the bus, not four.
-    words = torch.as_tensor(np.ascontiguousarray(bits)).to(like.device, non_blocking=True)
+    words = send(torch.as_tensor(np.ascontiguousarray(bits)), like.device)
     places = torch.arange(32, dtype=torch.int32, device=like.device)
     allowed = (words.unsqueeze(-1) >> places) & 1
     return allowed.flatten(1)[:, :vocab_size] == 0

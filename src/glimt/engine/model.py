@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glimt.engine.batch import Batch
+from glimt.engine.batch import Batch, NewTokens
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import Kernels
 from glimt.engine.kernels.reference import rotary_table
-from glimt.engine.weights import Attention, Dense, Mixture, Weights
+from glimt.engine.quantization import Weight
+from glimt.engine.weights import Attention, Dense, Layer, Mixture, Weights
 
 ABSORB_BELOW_BYTES = 8_000_000
 """Up to this size a layer keeps q_b · W_UK and W_UV · out multiplied out: two small products less
@@ -100,114 +101,105 @@ class Model:
     def _run(
         self, layers: range, hidden: Tensor, *, batch: Batch, pool: Tensor, last_norm: Tensor
     ) -> Tensor:
-        """These layers one after another, then a norm: [T, H] → [T, H]."""
-        kernels, eps = self.kernels, self.config.rms_norm_eps
+        """These layers one after another, then a norm: [T, H] → [T, H]; `hidden` is overwritten."""
         rotations = self._rotations.index_select(0, batch.positions)
         pools = pool.unbind()
-        normed = kernels.rms_norm(hidden, self._layers[layers[0]].input_norm, eps)
         for index in layers:
-            layer = self._layers[index]
-            attended = self._attend(
-                index, normed, batch=batch, pool=pools[index], rotations=rotations
+            hidden = self._attend(
+                index, hidden, batch=batch, pool=pools[index], rotations=rotations
             )
-            normed, hidden = kernels.add_rms_norm(attended, hidden, layer.post_norm, eps)
-            mixed = self._feed_forward(layer.feed_forward, normed)
-            is_last = index == layers[-1]
-            next_norm = last_norm if is_last else self._layers[index + 1].input_norm
-            normed, hidden = kernels.add_rms_norm(mixed, hidden, next_norm, eps)
-        return normed
+            hidden = self._feed_forward(self._layers[index], hidden)
+        return self.kernels.rms_norm(hidden, last_norm, self.config.rms_norm_eps)
 
     def _attend(
         self, index: int, hidden: Tensor, *, batch: Batch, pool: Tensor, rotations: Tensor
     ) -> Tensor:
-        """Latent attention of one layer: [T, H] → [T, H].
+        """Latent attention of one layer, added to the stream: [T, H] → [T, H].
 
         Few new tokens attend to the latents themselves: queries are carried into the latent space
         and results out of it (the absorbed form). Many new tokens are cheaper when the context's
         latents are expanded to keys and values once.
         """
-        config, kernels = self.config, self.kernels
-        weights = self._layers[index].attention
-        rank, scale = config.kv_lora_rank, config.attention_scale
-        down = kernels.linear(hidden, weights.down)
-        sizes = (config.q_lora_rank, config.cache_width)
-        query_latent, rows = torch.split_with_sizes(down, sizes, dim=1)
-        query_latent = kernels.rms_norm(query_latent, weights.q_norm, config.latent_norm_eps)
-        kernels.store(
-            pool,
-            rows,
-            norm=weights.kv_norm,
-            eps=config.latent_norm_eps,
-            rotations=rotations,
-            slots=batch.slots,
+        layer = self._layers[index]
+        down = self.kernels.norm_project(
+            hidden, layer.attention.down, norm=layer.input_norm, eps=self.config.rms_norm_eps
         )
-
+        new = NewTokens(down, rotations, batch.slots)
         num_latent = batch.num_latent_tokens
         if num_latent == len(hidden):
-            queries = self._latent_queries(index, query_latent, rotations)
-            found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
-            return self._from_latents(index, found)
-        results: list[Tensor] = []
-        if num_latent:
-            latents, turns = query_latent[:num_latent], rotations[:num_latent]
-            queries = self._latent_queries(index, latents, turns)
-            found = kernels.latent_attention(queries, pool, batch, rank=rank, scale=scale)
-            results.append(self._from_latents(index, found))
-        latents, turns = query_latent[num_latent:], rotations[num_latent:]
-        queries = self._plain_queries(weights, latents, turns)
-        found = kernels.expanded_attention(queries, pool, batch, weights.kv_b, scale=scale)
-        results.append(kernels.linear(found.flatten(1), weights.out))
-        return results[0] if len(results) == 1 else torch.cat(results)
+            return self._attend_latents(index, hidden, new, batch=batch, pool=pool)
+        if num_latent == 0:
+            return self._attend_expanded(index, hidden, new, batch=batch, pool=pool)
+        first, rest = slice(num_latent), slice(num_latent, None)
+        return torch.cat(
+            (
+                self._attend_latents(index, hidden[first], new.part(first), batch=batch, pool=pool),
+                self._attend_expanded(index, hidden[rest], new.part(rest), batch=batch, pool=pool),
+            )
+        )
 
-    def _plain_queries(self, weights: Attention, latent: Tensor, rotations: Tensor) -> Tensor:
-        """[N, q_rank] → [N, heads, nope + rope], rotated."""
-        config = self.config
-        queries = self.kernels.linear(latent, weights.q_b)
-        queries = queries.view(-1, config.num_heads, config.qk_head_dim)
-        self.kernels.rotate(queries[..., config.qk_nope_head_dim :], rotations)
-        return queries
-
-    def _latent_queries(self, index: int, latent: Tensor, rotations: Tensor) -> Tensor:
-        """[N, q_rank] → [N, heads, rank + rope]: queries that meet cached rows as they are."""
+    def _attend_latents(
+        self, index: int, hidden: Tensor, new: NewTokens, *, batch: Batch, pool: Tensor
+    ) -> Tensor:
+        """In the latent space, for the batch's first tokens: [N, H] → [N, H]."""
         config, absorbed = self.config, self._absorbed[index]
         weights = self._layers[index].attention
+        to_queries, kv_b, out = weights.q_b, weights.kv_b, weights.out
         if absorbed is not None:
-            queries = self.kernels.linear(latent, absorbed.queries)
-            queries = queries.view(-1, config.num_heads, config.cache_width)
-            self.kernels.rotate(queries[..., config.kv_lora_rank :], rotations)
-            return queries
-        queries = self._plain_queries(weights, latent, rotations)
-        nope = config.qk_nope_head_dim
-        plain, rotated = queries[..., :nope], queries[..., nope:]
-        to_latent = weights.kv_b[:, :nope]
-        carried = torch.bmm(plain.transpose(0, 1), to_latent).transpose(0, 1)
-        return torch.cat((carried, rotated), dim=-1)
+            to_queries, kv_b, out = absorbed.queries, None, absorbed.out
+        values = self.kernels.latent_values(
+            self._queries(index, new, pool, weight=to_queries, kv_b=kv_b),
+            pool,
+            batch,
+            kv_b,
+            rank=config.kv_lora_rank,
+            num_values=config.v_head_dim,
+            scale=config.attention_scale,
+        )
+        return self.kernels.project_add(values, out, hidden)
 
-    def _from_latents(self, index: int, found: Tensor) -> Tensor:
-        """[N, heads, rank] → [N, H]: values and output projection, after the attention."""
-        absorbed, weights = self._absorbed[index], self._layers[index].attention
-        if absorbed is not None:
-            return self.kernels.linear(found.flatten(1), absorbed.out)
-        to_values = weights.kv_b[:, self.config.qk_nope_head_dim :].mT
-        values = torch.bmm(found.transpose(0, 1), to_values).transpose(0, 1)
-        return self.kernels.linear(values.flatten(1), weights.out)
+    def _attend_expanded(
+        self, index: int, hidden: Tensor, new: NewTokens, *, batch: Batch, pool: Tensor
+    ) -> Tensor:
+        """With keys and values expanded, for the batch's last tokens: [N, H] → [N, H]."""
+        weights = self._layers[index].attention
+        queries = self._queries(index, new, pool, weight=weights.q_b, kv_b=None)
+        found = self.kernels.expanded_attention(
+            queries, pool, batch, weights.kv_b, scale=self.config.attention_scale
+        )
+        return self.kernels.project_add(found.flatten(1), weights.out, hidden)
 
-    def _feed_forward(self, weights: Dense | Mixture, hidden: Tensor) -> Tensor:
-        """The dense block, or each token's experts: [T, H] → [T, H]."""
-        match weights:
-            case Dense():
-                return self.kernels.feed_forward(hidden, weights.gate_up, weights.down)
-            case Mixture():
-                chosen, shares = self.kernels.route(
-                    hidden, weights.router, weights.bias, self.config
+    def _queries(
+        self, index: int, new: NewTokens, pool: Tensor, *, weight: Weight, kv_b: Weight | None
+    ) -> Tensor:
+        """Queries of new tokens, whose rows go into the cache: [N, heads, width]."""
+        weights = self._layers[index].attention
+        return self.kernels.queries(
+            pool,
+            new,
+            weight,
+            kv_b,
+            heads=self.config.num_heads,
+            norms=(weights.q_norm, weights.kv_norm),
+            eps=self.config.latent_norm_eps,
+        )
+
+    def _feed_forward(self, layer: Layer, hidden: Tensor) -> Tensor:
+        """The dense block, or each token's experts, added to the stream: [T, H] → [T, H]."""
+        match layer.feed_forward:
+            case Dense(gate_up=gate_up, down=down):
+                return self.kernels.dense(
+                    hidden, gate_up, down, norm=layer.post_norm, eps=self.config.rms_norm_eps
                 )
-                return self.kernels.experts(
+            case Mixture() as mixture:
+                return self.kernels.mixture(
                     hidden,
-                    weights.gate_up,
-                    weights.down,
-                    chosen=chosen,
-                    shares=shares,
-                    num_shared=self.config.num_shared_experts,
+                    mixture.gate_up,
+                    mixture.down,
+                    norm=layer.post_norm,
+                    router=mixture.router,
+                    bias=mixture.bias,
+                    config=self.config,
                 )
 
 
@@ -220,7 +212,7 @@ def absorb(weights: Attention, config: ModelConfig) -> Absorbed | None:
     num_values = heads * config.cache_width * config.q_lora_rank + config.hidden_size * heads * rank
     if num_values * weights.q_b.element_size() > ABSORB_BELOW_BYTES:
         return None
-    kv_b = weights.kv_b.double()
+    kv_b = weights.kv_b.double().view(heads, -1, rank)
     keys, values = kv_b[:, :nope], kv_b[:, nope:]
     q_b = weights.q_b.double().view(heads, config.qk_head_dim, -1)
     plain, rotated = q_b[:, :nope], q_b[:, nope:]

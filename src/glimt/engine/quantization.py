@@ -37,7 +37,7 @@ class Scaled:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, index: int) -> "Scaled":
+    def __getitem__(self, index: int | None) -> "Scaled":
         return Scaled(self.numbers[index], self.scales[index])
 
     @property

@@ -1,42 +1,45 @@
-"""One step of the engine as tensors: scheduled sequences in, logits of the drawing ones out.
+"""One step of the engine as tensors: scheduled sequences in, logits or drawn tokens out.
 
 Owns the model, the device and the cache pool. Knows nothing of why these tokens were scheduled
-(scheduler), how a token is drawn (sampler) or who asked (worker).
+(scheduler), what a request asked for (sampler) or who asked (worker).
 """
 
-import os
 import time
-from collections.abc import Callable, Sequence as Collection
-from dataclasses import replace
+from collections.abc import Sequence as Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import torch
 from torch import Tensor
 
-from glimt.engine.batch import Batch
+from glimt.engine.batch import Batch, fill_in
 from glimt.engine.batching import make_batch, order_of
 from glimt.engine.checkpoint import CheckpointError
-from glimt.engine.config import GenerationDefaults, ModelConfig
-from glimt.engine.graphs import Graphs
+from glimt.engine.config import GenerationDefaults
+from glimt.engine.draws import Lots, draw_by_numbers
+from glimt.engine.graphs import Graphs, Inputs, Kind, Result
 from glimt.engine.kernels import reference
 from glimt.engine.kernels.choice import choose_kernels
 from glimt.engine.kernels.cpu import CpuKernels
-from glimt.engine.loading import load_weights
-from glimt.engine.messages import EngineInfo, LoadProgress, SamplingParams
+from glimt.engine.messages import EngineInfo, SamplingParams
 from glimt.engine.model import Model
+from glimt.engine.placement import (
+    Report,
+    choose_device,
+    default_threads,
+    read_config,
+    read_weights,
+)
 from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
-from glimt.engine.weights import Weights, allocate, count_parameters, randomize
+from glimt.engine.transfer import send, upload
 
-FLOAT32_ON_CPU_BELOW_BYTES = 4_000_000_000
 CPU_CACHE_GB = 1.0
-DUMMY_SEED = 0
 GRAPHS_BYTES = 1_000_000_000
-"""What recorded graphs may take: their logits, 0.12 GB for all sizes of GLM-4.7-Flash, and as much
-again several times in between; to be measured on a GPU."""
-
-Report = Callable[[LoadProgress], None]
+"""What recorded graphs may take: their logits, 0.3 GB for all sizes of GLM-4.7-Flash, and as much
+again in between; to be measured on a GPU."""
 
 
 class Runner:
@@ -68,7 +71,7 @@ class Runner:
         if graphs:
             longest = -(-self.config.context_length // PAGE_SIZE)
             self._graphs = Graphs(self._compute, pool, max_pages=longest)
-        self._last: tuple[Collection[Scheduled], Batch, Tensor] | None = None
+        self._last: _Last | None = None
 
     @classmethod
     def load(cls, settings: EngineSettings, path: Path, report: Report | None = None) -> "Runner":
@@ -78,11 +81,11 @@ class Runner:
             CheckpointError: The model cannot be run; the message says why.
         """
         started = time.monotonic()
-        config = _read_config(settings, path)
-        device = _choose_device(settings.device)
+        config = read_config(settings, path)
+        device = choose_device(settings.device)
         if device.type == "cpu":
-            torch.set_num_threads(settings.threads or _default_threads(config))
-        weights = _read_weights(settings, path, config=config, device=device, report=report)
+            torch.set_num_threads(settings.threads or default_threads(config))
+        weights = read_weights(settings, path, config=config, device=device, report=report)
         with torch.inference_mode():
             kernels = choose_kernels(device)
             # Plain torch reads lengths on the host, and a recording would keep those of one step.
@@ -112,35 +115,93 @@ class Runner:
         )
 
     @torch.inference_mode()
-    def forward(self, step: Collection[Scheduled]) -> Tensor:
+    def forward(self, step: Collection[Scheduled], before: Tensor | None = None) -> Tensor:
         """Compute every scheduled token in one pass.
 
         The sequences' pages must reach beyond the scheduled tokens.
+
+        Args:
+            before: int64 [rows]: what the step before drew, where that is in flight.
 
         Returns:
             [rows, vocabulary] fp32: one row for each entry that draws and one more behind its
             draft, in the order of `step`. Rows of the vocabulary
             that only pad it are as the model computes them: the weights do not say which they are.
         """
-        batch = self.make_batch(step)
-        if self._graphs is not None and self._graphs.fits(batch):
-            hidden, logits = self._graphs.run(batch)
-            self._last = (step, batch, hidden)
-            return logits.index_select(0, batch.wanted)
+        host = self.make_batch(step)
+        if self._graphs is not None and self._graphs.fits(host):
+            result = self._graphs.run(host, before)
+            self._last = _Last(step, host, result.states)
+            return result.logits.index_select(0, send(host.wanted, self.pool.device))
+        batch = host.on(self.pool.device).fill_in(before)
         hidden = self.model.forward(batch, self.pool)
-        self._last = (step, batch, hidden)
+        self._last = _Last(step, batch, hidden)
         return self.model.logits(hidden.index_select(0, batch.wanted))
+
+    @property
+    def records(self) -> bool:
+        """Whether `draw` may do in one launch what `forward` begins."""
+        return self._graphs is not None
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        step: Collection[Scheduled],
+        before: Tensor | None,
+        lots: Lots,
+        *,
+        guesses: bool = False,
+    ) -> Tensor | None:
+        """Compute a step and draw, in one recorded graph; `None` if none was recorded for it.
+
+        Args:
+            before: As for `forward`.
+            lots: How each row of `forward`'s result is to be drawn.
+            guesses: Let the prediction layer run as well, for `guess`.
+
+        Returns:
+            int64 [rows], what was drawn, on the device; negative where nothing was.
+        """
+        host = self.make_batch(step)
+        if self._graphs is None or not self._graphs.fits(host, guesses=guesses):
+            return None
+        following = None
+        if guesses:
+            following = torch.tensor(self._following(step), dtype=torch.int64)
+        result = self._graphs.run(host, before, lots=lots, following=following)
+        self._last = _Last(step, host, result.states, result)
+        return result.tokens
+
+    @torch.inference_mode()
+    def last_logits(self) -> Tensor:
+        """The logits of the last step of `draw`, as `forward` gives them."""
+        assert self._last is not None, "a step comes first"
+        assert self._last.result is not None, "the step was one of `draw`"
+        wanted = send(self._last.batch.wanted, self.pool.device)
+        return self._last.result.logits.index_select(0, wanted)
 
     @torch.inference_mode()
     def record_graphs(self) -> None:
         """Record the graphs of all sizes, if there are to be graphs."""
         if self._graphs is not None:
-            self._graphs.record_all()
+            self._graphs.record_all(guesses=self.should_guess)
 
-    def _compute(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """States and logits of every token: what a graph records."""
-        hidden = self.model.forward(batch, self.pool)
-        return hidden, self.model.logits(hidden)
+    def _compute(self, batch: Batch, inputs: Inputs, kind: Kind) -> Result:
+        """A whole step: what a graph records."""
+        batch = replace(batch, tokens=inputs.tokens.clamp(min=0))
+        states = self.model.forward(batch, self.pool)
+        logits = self.model.logits(states)
+        tokens = draw_by_numbers(
+            logits.index_select(0, inputs.rows),
+            inputs.numbers if kind.random else None,
+            inputs.tokens.index_select(0, inputs.rows) >= 0,
+        )
+        guesses = None
+        if kind.guesses:
+            following = fill_in(inputs.following, inputs.drawn_at, tokens).clamp(min=0)
+            predicted = self.model.predict(states, replace(batch, tokens=following), self.pool)
+            guesses = self.model.prediction_logits(predicted).argmax(dim=-1)
+        return Result(states, logits, tokens, guesses)
 
     @property
     def can_guess(self) -> bool:
@@ -150,13 +211,19 @@ class Runner:
     @property
     def should_guess(self) -> bool:
         """Whether it can, and the settings want it on this device."""
-        mode = self.settings.speculation
-        wanted = mode == "on" or (mode == "auto" and self.pool.device.type != "cpu")
-        return wanted and self.can_guess
+        return self.can_guess and self._wants(self.settings.speculation)
+
+    @property
+    def should_run_ahead(self) -> bool:
+        """Whether the settings want steps launched before the one before them is read."""
+        return self._wants(self.settings.async_steps)
+
+    def _wants(self, mode: Literal["auto", "on", "off"]) -> bool:
+        return mode == "on" or (mode == "auto" and self.pool.device.type != "cpu")
 
     @torch.inference_mode()
     def guess(self, sequences: Collection[Sequence]) -> list[int]:
-        """Run the prediction layer over the step that `forward` computed last.
+        """What the prediction layer says of the step that was computed last.
 
         Its sequences have the tokens that were drawn; the layer's cache rows are written for all
         of them, those that ended included. The row of a rejected draft means nothing until the
@@ -165,25 +232,37 @@ class Runner:
         Args:
             sequences: Those of the step whose next token is to be guessed.
         """
-        assert self._last is not None, "forward comes first"
-        (step, batch, hidden), self._last = self._last, None
-        following: list[int] = []
-        places: dict[Sequence, int] = {}
-        for index, offset in zip(
-            order_of(step, self.expansion_threshold), batch.query_starts, strict=False
-        ):
-            entry = step[index]
-            tokens = entry.sequence.tokens
-            known = tokens[entry.start + 1 : entry.start + entry.count + 1]
-            following += known + [0] * (entry.count - len(known))
-            places[entry.sequence] = offset + len(tokens) - 2 - entry.start
-        shifted = replace(batch, tokens=torch.tensor(following, device=self.pool.device))
-        states = self.model.predict(hidden, shifted, self.pool)
+        assert self._last is not None, "a step comes first"
+        last, self._last = self._last, None
+        places = self._places(last)
+        if last.result is not None and last.result.guesses is not None:
+            found = _ints(last.result.guesses)
+            return [found[places[sequence]] for sequence in sequences]
+        following = upload(self._following(last.step), self.pool.device)
+        batch = replace(last.batch.on(self.pool.device), tokens=following)
+        states = self.model.predict(last.states, batch, self.pool)
         if not sequences:
             return []
-        rows = torch.tensor([places[s] for s in sequences], device=self.pool.device)
-        guesses = self.model.prediction_logits(states.index_select(0, rows)).argmax(dim=-1)
-        return guesses.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        rows = upload([places[s] for s in sequences], self.pool.device)
+        return _ints(self.model.prediction_logits(states.index_select(0, rows)).argmax(dim=-1))
+
+    def _following(self, step: Collection[Scheduled]) -> list[int]:
+        """The token after each of the batch's, 0 where it is not known."""
+        following: list[int] = []
+        for index in order_of(step, self.expansion_threshold):
+            entry = step[index]
+            known = entry.sequence.tokens[entry.start + 1 : entry.start + entry.count + 1]
+            following += known + [0] * (entry.count - len(known))
+        return following
+
+    def _places(self, last: "_Last") -> dict[Sequence, int]:
+        """Where in the batch each sequence's last token but one is: its last was drawn there."""
+        places: dict[Sequence, int] = {}
+        order = order_of(last.step, self.expansion_threshold)
+        for index, offset in zip(order, last.batch.query_starts, strict=False):
+            entry = last.step[index]
+            places[entry.sequence] = offset + len(entry.sequence.tokens) - 2 - entry.start
+        return places
 
     @property
     def vocab_size(self) -> int:
@@ -191,7 +270,7 @@ class Runner:
         return self.config.vocab_size
 
     def make_batch(self, step: Collection[Scheduled]) -> Batch:
-        """The step's tensors, in the order that `order_of` gives."""
+        """The step's tensors on the host, in the order that `order_of` gives."""
         return make_batch(
             step,
             self.pool,
@@ -200,76 +279,18 @@ class Runner:
         )
 
 
-def _read_config(settings: EngineSettings, path: Path) -> ModelConfig:
-    config = ModelConfig.load(path, latent_norm_eps=settings.latent_norm_eps)
-    limit = settings.context_length
-    if limit is not None and limit < config.context_length:
-        config = msgspec.structs.replace(config, context_length=limit)
-    return config
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The step that was computed last: what a guess needs of it, and what `draw` recorded."""
+
+    step: Collection[Scheduled]
+    batch: Batch
+    states: Tensor
+    result: Result | None = None
 
 
-def _choose_device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise CheckpointError(f"device is {name!r}; supported: auto, cpu, cuda, cuda:N.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise CheckpointError(f"device is {name!r}; supported: auto, cpu, cuda, cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise CheckpointError(f"device is {name!r}, but PyTorch finds {found} CUDA devices.")
-    return device
-
-
-def _default_threads(config: ModelConfig) -> int:
-    """All cores for a large model; half of them for a small one.
-
-    A small model's products are too short to share, and threads that wait for each other cost more
-    than they bring as soon as the gateway wants a core too.
-    """
-    num_cores = os.cpu_count() or 1
-    is_small = count_parameters(config) * 4 < FLOAT32_ON_CPU_BELOW_BYTES
-    return max(1, num_cores // 2) if is_small else num_cores
-
-
-def _choose_dtype(
-    settings: EngineSettings, config: ModelConfig, device: torch.device
-) -> torch.dtype:
-    name = settings.dtype
-    if name == "auto":
-        name = config.dtype
-        if device.type == "cpu":
-            small = count_parameters(config) * 4 < FLOAT32_ON_CPU_BELOW_BYTES
-            name = "float32" if small else "bfloat16"
-    return {
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }[name]
-
-
-def _read_weights(
-    settings: EngineSettings,
-    path: Path,
-    *,
-    config: ModelConfig,
-    device: torch.device,
-    report: Report | None,
-) -> Weights:
-    dtype = _choose_dtype(settings, config, device)
-    if settings.load_format == "dummy":
-        if settings.weights != "auto":
-            raise CheckpointError(f'load_format "dummy" has no weights {settings.weights!r}.')
-        prediction = config.num_mtp_layers > 0
-        weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
-        randomize(weights, settings.seed or DUMMY_SEED)
-        return weights
-    experts = "plain" if device.type == "cpu" else "fp8"
-    if settings.weights == "int4-experts":
-        experts = "int4"
-    return load_weights(path, config, dtype=dtype, device=device, progress=report, experts=experts)
+def _ints(tensor: Tensor) -> list[int]:
+    return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _allocate_pool(

@@ -18,25 +18,37 @@ sequence ends (core). For each row, in this order:
 Log-probabilities are the natural log softmax of the logits as they came, before all of this.
 
 A draw inverts the cumulative distribution at a number in [0, 1) that is a hash of seed, position
-and attempt. So it depends on its own row alone, and no generator's state has to survive preemption.
-`top_p` is exact without a sort: a token outside the set is rejected, together with all that are no
-more likely, and the draw repeated among the others. That takes few attempts, since one is accepted
-with probability `top_p` or more.
+and attempt (`draws`). So it depends on its own row alone, and no generator's state has to survive
+preemption.
+
+`sample` waits for its tokens. `launch` queues the same arithmetic and returns at once: tokens stay
+on the device, where the next step finds them, and come to the host later.
 """
 
 import random
-import struct
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
-from glimt.engine.adjustments import Adjustments, PenaltyTable, Rows
+from glimt.engine.adjustments import Adjustments, PenaltyTable, Rows, changes
 from glimt.engine.constraints import Bits
+from glimt.engine.draws import (
+    BROKEN,
+    GREEDY,
+    ROUNDS,
+    Lots,
+    Odds,
+    attempt,
+    draw_blindly,
+    numbers_of,
+    uniform,
+    weigh,
+)
 from glimt.engine.masks import apply
 from glimt.engine.messages import SamplingParams
 from glimt.engine.sequence import Sequence
+from glimt.engine.transfer import Download, upload
 
 _GREEDY_BELOW = 1e-5
 """Lower temperatures could overflow float32; the most likely token would be drawn anyway."""
@@ -49,7 +61,8 @@ class Drawn:
     """The next token of each row.
 
     Attributes:
-        tokens: -1 where the logits were not finite and nothing could be drawn.
+        tokens: `BROKEN` where the logits were not finite and nothing could be drawn; `UNDECIDED`
+            where nobody waited for the last attempt.
         logprobs: By row, for those that asked.
         top: By row, for those that asked: (token id, logprob), most likely first.
     """
@@ -59,6 +72,30 @@ class Drawn:
     top: dict[int, list[tuple[int, float]]] = field(
         default_factory=dict[int, list[tuple[int, float]]]
     )
+
+
+class Draws:
+    """Draws under way.
+
+    Attributes:
+        tokens: int64 [rows], on the device; negative as in `Drawn`.
+    """
+
+    def __init__(
+        self, tokens: Tensor, plan: "_Plan | None" = None, raw: Tensor | None = None
+    ) -> None:
+        self.tokens = tokens
+        self._plan = plan
+        found = () if plan is None or raw is None else plan.look_up(raw, tokens)
+        self._download = Download(tokens, *found, device=tokens.device)
+
+    def read(self) -> Drawn:
+        """What was drawn, once it is known."""
+        tokens, *found = self._download.wait()
+        drawn = Drawn(_ints(tokens))
+        if self._plan is not None and found:
+            self._plan.fill(drawn, found)
+        return drawn
 
 
 class Sampler:
@@ -94,40 +131,85 @@ class Sampler:
             again: This is the step's second draw, for other sequences than the first. It changes
                 no result, only what is remembered of the batch for the next step.
         """
-        plan = self._plans[again]
-        if plan is None or plan.sequences != sequences:
-            plan = self._plans[again] = self._make_plan(sequences, logits.device)
+        plan = self._plan(sequences, logits.device, again=again)
         if plan.is_plain:
             if mask is not None:
                 apply(mask, logits)
             peaks, choices = logits.max(dim=-1)
-            return Drawn(_ints(torch.where(peaks.isfinite(), choices, -1)))
-        raw = None if plan.report is None else plan.report.of(logits).log_softmax(dim=-1)
-        plan.adjustments.apply(logits)
-        if mask is not None:
-            apply(mask, logits)
+            return Drawn(_ints(torch.where(peaks.isfinite(), choices, BROKEN)))
+        raw = plan.adjust(logits, mask)
         healthy = logits.amax(dim=-1).isfinite()
-        tokens = [-1] * len(sequences)
+        tokens = [BROKEN] * len(sequences)
         if plan.greedy is not None:
             choices = plan.greedy.of(logits).argmax(dim=-1)
             for row, token in zip(plan.greedy.numbers, _ints(choices), strict=True):
                 tokens[row] = token
         if plan.draw is not None:
-            plan.draw.draw(logits, healthy, tokens)
+            plan.draw.draw(logits, healthy, tokens, scratch=self._scratch)
         for row, is_healthy in enumerate(_flags(healthy)):
             if not is_healthy:
-                tokens[row] = -1
-        plan.adjustments.note(tokens)
+                tokens[row] = BROKEN
+        plan.adjustments.note_all(tokens)
         drawn = Drawn(tokens)
         if raw is not None:
-            plan.fill_logprobs(drawn, raw)
+            plan.fill(drawn, plan.look_up(raw, upload(tokens, raw.device)))
         return drawn
+
+    @torch.inference_mode()
+    def launch(
+        self, sequences: list[Sequence], logits: Tensor, *, known: Tensor, mask: Bits | None = None
+    ) -> Draws:
+        """Draw as `sample` does, but wait for nothing.
+
+        Args:
+            sequences: The rows, in order.
+            logits: float32 [len(sequences), vocab_size]; may be overwritten.
+            known: bool [len(sequences)], on the device: whether the tokens so far are all real.
+                Where one could not be drawn nothing is drawn behind it.
+            mask: What may be drawn, for the rows that are not free.
+        """
+        plan = self._plan(sequences, logits.device)
+        raw = plan.adjust(logits, mask)
+        peaks, tokens = logits.max(dim=-1)
+        if plan.draw is not None:
+            rows = plan.draw.rows
+            drawn = draw_blindly(rows.of(logits), plan.draw.odds, plan.draw.targets())
+            tokens = rows.put(tokens, drawn)
+        tokens = tokens.masked_fill(~(peaks.isfinite() & known), BROKEN)
+        plan.adjustments.note(tokens)
+        return Draws(tokens, plan, raw)
+
+    def lots(self, rows: list[tuple[Sequence, int]]) -> Lots | None:
+        """How to draw the rows of a recorded step; `None` if they want what only `launch` can do.
+
+        Args:
+            rows: Sequences, and how many tokens behind the next one each draws.
+        """
+        numbers: list[list[float]] = []
+        are_random = False
+        for sequence, ahead in rows:
+            sampling = sequence.sampling
+            is_greedy = _is_greedy(sampling)
+            if sampling.top_logprobs is not None or changes(sequence):
+                return None
+            if sampling.top_k and not is_greedy:
+                return None
+            are_random = are_random or not is_greedy
+            position = sequence.length + ahead
+            numbers.append(
+                GREEDY if is_greedy else numbers_of(sampling, self._seed(sequence), position)
+            )
+        return Lots.of(numbers, are_random=are_random)
 
     def forget(self, sequence: Sequence) -> None:
         """The sequence ended; nothing more is drawn for it."""
         self._seeds.pop(sequence, None)
         self._penalties.release(sequence)
-        # A plan would keep the sequence's tokens alive while the engine idles.
+        self.forget_batch()
+
+    def forget_batch(self) -> None:
+        """What was found out about the last batch is not to be used again."""
+        # A plan would keep a sequence's tokens alive while the engine idles.
         self._plans = [None, None]
 
     @property
@@ -136,6 +218,14 @@ class Sampler:
         named = self._penalties.named
         tables = self._penalties.slots, named.biases, named.stops
         return set(self._seeds).union(*tables)
+
+    def _plan(
+        self, sequences: list[Sequence], device: torch.device, *, again: bool = False
+    ) -> "_Plan":
+        plan = self._plans[again]
+        if plan is None or plan.sequences != sequences:
+            plan = self._plans[again] = self._make_plan(sequences, device)
+        return plan
 
     def _make_plan(self, sequences: list[Sequence], device: torch.device) -> "_Plan":
         def rows(numbers: list[int]) -> Rows | None:
@@ -146,8 +236,9 @@ class Sampler:
         draw = None
         if random_rows is not None:
             drawing = [sequences[i] for i in random_rows.numbers]
+            odds = Odds.of([sequence.sampling for sequence in drawing], device)
             seeds = [self._seed(sequence) for sequence in drawing]
-            draw = _Draw(drawing, random_rows, seeds=seeds, scratch=self._scratch, device=device)
+            draw = _Draw(drawing, random_rows, seeds, odds)
         return _Plan(
             sequences=list(sequences),
             adjustments=Adjustments(sequences, self._penalties, device=device),
@@ -181,113 +272,100 @@ class _Plan:
     def __post_init__(self) -> None:
         self.is_plain = self.draw is None and self.report is None and self.adjustments.is_empty
 
-    def fill_logprobs(self, drawn: Drawn, raw: Tensor) -> None:
-        """Look up what was asked for in the log-probabilities of the reporting rows."""
+    def adjust(self, logits: Tensor, mask: Bits | None) -> Tensor | None:
+        """Change the logits as was asked for; the reporting rows' log-probabilities before that."""
+        raw = None if self.report is None else self.report.of(logits).log_softmax(dim=-1)
+        self.adjustments.apply(logits)
+        if mask is not None:
+            apply(mask, logits)
+        return raw
+
+    def look_up(self, raw: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Log-probabilities of the drawn tokens of the reporting rows, and of the likeliest.
+
+        Returns:
+            [N]; and where anybody wants them [N, most] values and token ids.
+        """
+        assert self.report is not None
+        ids = self.report.of(tokens).clamp(min=0).unsqueeze(-1)
+        chosen = raw.gather(-1, ids).flatten()
+        if not self.num_top:
+            return (chosen,)
+        values, ids = raw.topk(min(self.num_top, raw.shape[-1]), dim=-1)
+        return chosen, values, ids
+
+    def fill(self, drawn: Drawn, found: "tuple[Tensor, ...] | list[Tensor]") -> None:
+        """Put what `look_up` found where it belongs."""
         assert self.report is not None
         rows = self.report.numbers
-        ids = torch.tensor([max(drawn.tokens[row], 0) for row in rows], device=raw.device)
-        chosen = raw.gather(-1, ids.unsqueeze(-1)).flatten()
+        chosen, *best = found
         drawn.logprobs.update(zip(rows, _floats(chosen), strict=True))
-        if not self.num_top:
+        if not best:
             drawn.top.update((row, []) for row in rows)
             return
-        values, ids = raw.topk(min(self.num_top, raw.shape[-1]), dim=-1)
+        values, ids = best
         for position, row in enumerate(rows):
             pairs = zip(_ints(ids[position]), _floats(values[position]), strict=True)
             drawn.top[row] = list(pairs)[: self.sequences[row].sampling.top_logprobs]
 
 
+@dataclass(slots=True)
 class _Draw:
     """Draws at random for some rows of a batch."""
 
-    def __init__(
-        self,
-        sequences: list[Sequence],
-        rows: Rows,
-        *,
-        seeds: list[int],
-        scratch: "_Scratch",
-        device: torch.device,
+    sequences: list[Sequence]
+    rows: Rows
+    seeds: list[int]
+    odds: Odds
+
+    def draw(
+        self, logits: Tensor, healthy: Tensor, tokens: list[int], *, scratch: "_Scratch"
     ) -> None:
-        def column(values: list[float]) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(-1)
-
-        settings = [sequence.sampling for sequence in sequences]
-        self._sequences = sequences
-        self._rows = rows
-        self._seeds = seeds
-        self._scratch = scratch
-        self._inverse_temperature = column([1 / s.temperature for s in settings])
-        has_min_p = any(s.min_p for s in settings)
-        self._min_p = column([s.min_p for s in settings]) if has_min_p else None
-        self._has_top_p = any(s.top_p < 1 for s in settings)
-        # Infinity is beyond all rounding where nothing is to be cut.
-        self._top_p = column([s.top_p if s.top_p < 1 else torch.inf for s in settings])
-        self._max_k = max(s.top_k for s in settings)
-        if self._max_k:
-            # Where no top_k is asked for, the rank does not matter: the factor makes it nothing.
-            ranks = [max(s.top_k, 1) - 1 for s in settings]
-            self._top_k = torch.tensor(ranks, device=device).unsqueeze(-1)
-            self._has_top_k = column([float(s.top_k > 0) for s in settings])
-
-    def draw(self, logits: Tensor, healthy: Tensor, tokens: list[int]) -> None:
-        """Put a token into `tokens` for each of the rows.
+        """Put a token into `tokens` for each of the rows, however many attempts it takes.
 
         Args:
             logits: float32 [batch, vocab_size], adjusted.
             healthy: bool [batch]; the others' rows get any token.
             tokens: One for each row of the batch.
+            scratch: Room for intermediate results.
         """
-        chosen = self._rows.of(logits)
-        mask, weights, cumulative = self._scratch.like(chosen)
-        torch.mul(chosen, self._inverse_temperature, out=mask)
-        torch.softmax(mask, dim=-1, out=weights)
-        self._cut(weights, mask)
+        chosen = self.rows.of(logits)
+        spare, weights, cumulative = scratch.like(chosen)
+        weigh(chosen, self.odds, weights=weights, spare=spare)
         torch.cumsum(weights, dim=-1, out=cumulative)
-        limit = cumulative[:, -1:] * self._top_p
-        hopeless = ~self._rows.of(healthy).unsqueeze(-1)
-        left = list(range(len(self._sequences)))
-        attempt = 0
+        limit = None if self.odds.top_p is None else cumulative[:, -1:] * self.odds.top_p
+        hopeless = ~self.rows.of(healthy).unsqueeze(-1)
+        left = list(range(len(self.sequences)))
+        num_attempts = 0
         while True:
-            target = weights.new_tensor([self._uniform(i, attempt) for i in left]).unsqueeze(-1)
-            choices = torch.searchsorted(cumulative, target * cumulative[:, -1:], right=True)
-            choices.clamp_(max=weights.shape[-1] - 1)
-            weight = weights.gather(-1, choices)
-            accepted = weight > 0
-            if self._has_top_p:
-                torch.gt(weights, weight, out=mask)
-                accepted &= mask.mul_(weights).sum(dim=-1, keepdim=True) < limit
+            target = weights.new_tensor([self._uniform(i, num_attempts) for i in left])
+            choices, weight, accepted = attempt(
+                weights, cumulative, target.unsqueeze(-1), limit=limit, spare=spare
+            )
             flags = _flags(accepted.logical_or_(hopeless).flatten())
             for i, token, is_accepted in zip(left, _ints(choices.flatten()), flags, strict=True):
                 if is_accepted:
-                    tokens[self._rows.numbers[i]] = token
+                    tokens[self.rows.numbers[i]] = token
             again = [row for row, is_accepted in enumerate(flags) if not is_accepted]
             if not again:
                 return
             left = [left[row] for row in again]
             rows = torch.tensor(again, device=weights.device)
-            weights, limit, hopeless = weights[rows], limit[rows], hopeless[rows]
-            mask = torch.gt(weights, weight[rows], out=torch.empty_like(weights))
-            weights.mul_(mask)
+            weights, hopeless = weights[rows], hopeless[rows]
+            limit = None if limit is None else limit[rows]
+            spare = torch.gt(weights, weight[rows], out=torch.empty_like(weights))
+            weights.mul_(spare)
             cumulative = weights.cumsum(dim=-1)
-            attempt += 1
+            num_attempts += 1
 
-    def _cut(self, weights: Tensor, mask: Tensor) -> None:
-        """Set to zero what `min_p` and `top_k` leave out."""
-        floor = None
-        if self._min_p is not None:
-            floor = weights.amax(dim=-1, keepdim=True) * self._min_p
-        if self._max_k:
-            best = weights.topk(min(self._max_k, weights.shape[-1]), dim=-1).values
-            least = best.gather(-1, self._top_k.clamp(max=best.shape[-1] - 1)) * self._has_top_k
-            floor = least if floor is None else torch.maximum(floor, least)
-        if floor is not None:
-            weights.mul_(torch.ge(weights, floor, out=mask))
+    def targets(self) -> Tensor:
+        """What the rows draw with, float32 [rows, attempts]."""
+        attempts = range(1 if self.odds.top_p is None else ROUNDS)
+        numbers = [[self._uniform(i, k) for k in attempts] for i in range(len(self.sequences))]
+        return upload(numbers, self.odds.inverse_temperature.device, torch.float32)
 
-    def _uniform(self, i: int, attempt: int) -> float:
-        """A number in [0, 1) that the row's seed, position and attempt determine."""
-        counter = struct.pack("<QQQ", self._seeds[i], len(self._sequences[i].tokens), attempt)
-        return int.from_bytes(blake2b(counter, digest_size=8).digest(), "little") * 2.0**-64
+    def _uniform(self, i: int, number: int) -> float:
+        return uniform(self.seeds[i], self.sequences[i].length, number)
 
 
 class _Scratch:

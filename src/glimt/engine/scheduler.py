@@ -32,15 +32,19 @@ The classes are `priority`, `default` and `flex`. The rules, and why nobody wait
   admitted past worse classes, the oldest that waits is served from then on as one of the best that
   wait; its arrival puts it first among them. Sixteen: others lose a sixteenth, and one that is
   left out still gets a few tokens a second.
+* A step may be scheduled while another is in flight: a token that is being drawn counts as one
+  that is known, but pages become findable, and interrupted ones are admitted, once it is.
 * While few enough sequences run, a decode computes its draft too; one of class priority does so
   always. Each running sequence keeps a token of the budget, and nobody is preempted for a guess.
 """
 
 import math
 from bisect import insort
+from collections.abc import Iterable
 from typing import Final
 
 from glimt.core.request import ServiceClass
+from glimt.engine.coming import ComingPages
 from glimt.engine.kv_cache import PagePool
 from glimt.engine.pace import MIN_CHUNK, Pace
 from glimt.engine.sequence import FLEX, PRIORITY, Scheduled, Sequence
@@ -82,10 +86,7 @@ class Scheduler:
         self._pace = pace or Pace(math.inf)
         self._waiting = WaitingQueue()
         self._running: list[Sequence] = []
-        # Pages that running prefills will bring, by key and by who computes them.
-        self._coming: dict[bytes, Sequence] = {}
-        self._brings: dict[Sequence, list[bytes]] = {}
-        self._waits_for: dict[Sequence, bytes] = {}
+        self._coming = ComingPages(pool)
         self._num_arrived = 0
         self._num_steps = 0
         self._num_overtaking = 0
@@ -116,6 +117,11 @@ class Scheduler:
             return False
         return sequence.urgency == PRIORITY or len(self._running) <= self._max_speculating
 
+    @property
+    def may_speculate(self) -> bool:
+        """Whether there is anyone for whom guesses pay."""
+        return bool(self._running) and self.speculates(self._running[0])
+
     def add(self, sequence: Sequence) -> None:
         """Queue a new sequence; it must fit an empty pool at its greatest length."""
         self._num_arrived += 1
@@ -131,12 +137,13 @@ class Scheduler:
             self._stop(sequence, forget=forget)
         else:
             self._waiting.discard(sequence)
-            self._waits_for.pop(sequence, None)
+            self._coming.give_up(sequence)
 
     def schedule(self) -> list[Scheduled]:
         """Decide the next step: decodes first, then prefill chunks. Empty when nothing waits.
 
-        Takes and drops pages, so each step is to be run and then reported to `advance`.
+        Takes and drops pages, so each step is to be launched, reported to `advance`, and, once it
+        has been computed, to `settle`. The next one may be scheduled in between.
         """
         self._num_steps += 1
         step: list[Scheduled] = []
@@ -151,14 +158,30 @@ class Scheduler:
         return step
 
     def advance(self, step: list[Scheduled]) -> None:
-        """Note that the step's rows are in the cache and sound; drafts' wait for `accept`."""
+        """Note that the step is launched, so its rows will be there; drafts wait for `accept`."""
+        for scheduled in step:
+            scheduled.sequence.num_computed = scheduled.start + scheduled.num_known
+
+    def settle(self, step: Iterable[Scheduled]) -> None:
+        """Note that the step's rows are in the cache and sound, before its draws are appended."""
         for scheduled in step:
             sequence = scheduled.sequence
+            if not sequence.pages:
+                continue  # Interrupted meanwhile: others may own them now.
             end = scheduled.start + scheduled.num_known
-            sequence.num_computed = end
             self._pool.register(sequence, scheduled.start, end)
-            if sequence in self._brings and end == len(sequence.tokens):
-                self._retract(sequence)
+            if end == len(sequence.tokens):
+                self._coming.retract(sequence)
+
+    def take_back(self, sequence: Sequence) -> None:
+        """Note that a pending token, and what may have been launched behind it, did not come."""
+        if not sequence.pages:
+            self._waiting.discard(sequence)
+            sequence.num_pending = 0
+            self._waiting.add(sequence)
+            return
+        sequence.num_pending = 0
+        sequence.num_computed = len(sequence.tokens) - 1
 
     def accept(self, sequence: Sequence) -> None:
         """Note that the newest token was the draft, so its row is in the cache already."""
@@ -177,11 +200,8 @@ class Scheduler:
         assert not set(self._waiting) & set(self._running), "a sequence waits and runs"
         assert len(self._running) <= self._max_sequences, "too many sequences run"
         assert all(not s.pages and not s.num_computed for s in self._waiting), "a waiting one holds"
-        assert all(s.num_computed < len(s.tokens) for s in self._running), "nothing is left to do"
-        assert self._waits_for.keys() <= set(self._waiting), "one that left is still deferred"
-        assert self._brings.keys() <= set(self._running), "one that stopped still brings pages"
-        coming = {key: sequence for sequence, keys in self._brings.items() for key in keys}
-        assert coming == self._coming, "a page is awaited that nobody computes"
+        assert all(s.num_computed < s.length for s in self._running), "nothing is left to do"
+        self._coming.check_integrity(waiting=tuple(self._waiting), running=self._running)
         self._pool.check_integrity(self._running)
 
     @property
@@ -205,8 +225,9 @@ class Scheduler:
         index = 0
         while index < len(self._running):
             sequence = self._running[index]
-            length = len(sequence.tokens)
-            if (sequence.urgency == FLEX) == flex and sequence.num_computed == length - 1:
+            length = sequence.length
+            decodes = sequence.num_computed == length - 1 and not sequence.is_spent
+            if (sequence.urgency == FLEX) == flex and decodes:
                 if length > len(sequence.pages) * page_size and not self._grow(sequence):
                     break
                 step.append(Scheduled(sequence, length - 1, 1))
@@ -217,7 +238,7 @@ class Scheduler:
         budget = self._max_step_tokens - len(self._running)
         for index, decode in enumerate(step[:budget]):
             sequence = decode.sequence
-            length = len(sequence.tokens) + 1
+            length = sequence.length + 1
             if sequence.draft is None or not self.speculates(sequence):
                 continue
             if self._pool.can_allocate(sequence, length):
@@ -226,7 +247,7 @@ class Scheduler:
 
     def _grow(self, sequence: Sequence) -> bool:
         """Find a page for one more token, from worse-ranked sequences if need be."""
-        length = len(sequence.tokens)
+        length = sequence.length
         while not self._pool.can_allocate(sequence, length):
             victim = self._running[-1]
             self._preempt(victim)
@@ -252,15 +273,18 @@ class Scheduler:
 
     def _admit(self) -> None:
         num_passed = 0
-        # Preempted ones that come to wait now are not asked before the next step.
+        # Preempted ones that come to wait now are not asked before the next step, nor those with a
+        # token in flight: what that step computes is for the pages that they gave up.
         for sequence in tuple(self._waiting):
             if num_passed == self._max_sequences or not self._may_find_place(sequence):
                 break
-            if self._still_waits(sequence):
+            if sequence.num_pending:
+                break
+            if self._coming.still_waits(sequence):
                 num_passed += 1
                 continue
             matched = self._pool.match(sequence)
-            if self._defer(sequence, len(matched)):
+            if self._coming.defer(sequence, len(matched)):
                 num_passed += 1
                 continue
             if not self._make_room(sequence, matched):
@@ -270,7 +294,7 @@ class Scheduler:
             sequence.num_computed = len(matched) * self._pool.page_size
             if not sequence.admitted:
                 sequence.num_cached = sequence.num_computed
-            self._announce(sequence, len(matched))
+            self._coming.announce(sequence, len(matched))
             insort(self._running, sequence, key=rank)
             if len(self._waiting) and self._waiting.last.urgency > sequence.urgency:
                 self._num_overtaking += 1
@@ -312,7 +336,7 @@ class Scheduler:
     def _schedule_prefills(self, step: list[Scheduled], taking_part: list[Sequence]) -> None:
         decoding = {scheduled.sequence for scheduled in step}
         # Preempted in this step: by a decode of flex.
-        prefilling = [s for s in taking_part if s.pages and s not in decoding]
+        prefilling = [s for s in taking_part if s.pages and s not in decoding and not s.is_spent]
         if not prefilling:
             return
         budget = self._max_step_tokens - sum(decode.count for decode in step)
@@ -343,44 +367,13 @@ class Scheduler:
             give(sequence, least=MIN_CHUNK if sequence is next_best else 0)
         step.extend(Scheduled(s, s.num_computed, share) for s, share in shares.items())
 
-    def _still_waits(self, sequence: Sequence) -> bool:
-        """Whether the page that it was deferred for is still being computed."""
-        key = self._waits_for.get(sequence)
-        return key is not None and key in self._coming
-
-    def _defer(self, sequence: Sequence, num_matched: int) -> bool:
-        """Whether the first page that the cache lacks is on its way; if so, wait for it."""
-        self._waits_for.pop(sequence, None)
-        limit = (len(sequence.tokens) - 1) // self._pool.page_size
-        if not self._pool.prefix_cache or num_matched == limit:
-            return False
-        key = self._pool.keys(sequence, limit)[num_matched]
-        bringer = self._coming.get(key)
-        if bringer is None or rank(bringer) > rank(sequence):
-            return False
-        self._waits_for[sequence] = key
-        return True
-
-    def _announce(self, sequence: Sequence, num_matched: int) -> None:
-        """Note the full pages that this prefill will bring."""
-        limit = len(sequence.tokens) // self._pool.page_size
-        if self._pool.prefix_cache and num_matched < limit:
-            keys = self._pool.keys(sequence, limit)[num_matched:limit]
-            self._brings[sequence] = [key for key in keys if key not in self._coming]
-            self._coming.update((key, sequence) for key in self._brings[sequence])
-
-    def _retract(self, sequence: Sequence) -> None:
-        """The prefill ended, or will not happen."""
-        for key in self._brings.pop(sequence, ()):
-            del self._coming[key]
-
     def _stop(self, sequence: Sequence, *, forget: bool = False) -> None:
         discard(self._running, sequence)
-        self._retract(sequence)
+        self._coming.retract(sequence)
         self._pool.release(sequence, forget=forget)
         sequence.num_computed = 0
         sequence.draft = None
 
 
 def _num_missing(sequence: Sequence) -> int:
-    return len(sequence.tokens) - sequence.num_computed
+    return sequence.length - sequence.num_computed

@@ -25,7 +25,10 @@ class Sequence:
         id: That process's own number for it.
         tokens: Prompt and drawn tokens, in order.
         num_prompt: How many of them are the prompt.
-        num_computed: How many of them have their row in the cache.
+        num_pending: How many tokens behind them are being drawn by steps in flight.
+        row: Which row of the latest of those steps draws the last of them.
+        num_computed: How many have their row in the cache, or will have once what is in flight has
+            been computed.
         pages: The pool's pages that hold those rows, in order.
         page_hashes: The hash-chain keys of its full pages, as far as they are known.
         service_class: What was asked for.
@@ -51,6 +54,8 @@ class Sequence:
     stop_ids: frozenset[int] = field(init=False)
     arrived_s: float = 0.0
     arrival: int = 0
+    num_pending: int = 0
+    row: int = 0
     num_computed: int = 0
     num_cached: int = 0
     admitted: bool = False
@@ -81,6 +86,16 @@ class Sequence:
         """Tokens drawn so far."""
         return len(self.tokens) - self.num_prompt
 
+    @property
+    def length(self) -> int:
+        """Tokens that are known or being drawn."""
+        return len(self.tokens) + self.num_pending
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether its last token is being drawn, so that nothing is left to schedule."""
+        return self.num_pending > 0 and self.length - self.num_prompt >= self.sampling.max_tokens
+
 
 @dataclass(slots=True, frozen=True)
 class Scheduled:
@@ -102,16 +117,31 @@ class Scheduled:
 
     @property
     def draws(self) -> bool:
-        """Whether this step yields a new token for the sequence. True until it has it."""
-        return self.start + self.num_known == len(self.sequence.tokens)
+        """Whether this step yields a new token for the sequence. True until that is pending."""
+        return self.start + self.num_known == self.sequence.length
 
     @property
     def num_logits(self) -> int:
         """How many rows of logits are asked for: none, one, or one more behind the draft."""
-        return 1 + (self.draft is not None) if self.draws else 0
+        return self.num_rows if self.draws else 0
+
+    @property
+    def num_rows(self) -> int:
+        """The same for one that is known to draw, whatever became of its sequence since."""
+        return 1 + (self.draft is not None)
 
     @property
     def tokens(self) -> list[int]:
-        """The tokens themselves. Good until the sequence grows."""
-        known = self.sequence.tokens[self.start : self.start + self.num_known]
-        return known if self.draft is None else [*known, self.draft]
+        """The tokens themselves, 0 for one that is being drawn. Good until the sequence grows."""
+        tokens = self.sequence.tokens[self.start : self.start + self.num_known]
+        if len(tokens) < self.num_known:
+            tokens.append(0)
+        return tokens if self.draft is None else [*tokens, self.draft]
+
+    @property
+    def source(self) -> int | None:
+        """Which row of the step before draws the last of these tokens; `None` if it is known."""
+        sequence = self.sequence
+        if not sequence.num_pending or self.start + self.num_known <= len(sequence.tokens):
+            return None
+        return sequence.row

@@ -57,6 +57,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             step of two tokens costs what the second one saves, so there it is to be asked for.
         speculation_max_sequences: How many sequences may run for it to be done: with more of
             them the work for wrong guesses costs more than right ones save.
+        async_steps: "on" launches a step before the one before it is read, so that the device does
+            not wait for the host; "auto" does so on a GPU. Answers are the same.
         graphs: On a GPU, replay recorded CUDA graphs for steps of up to 64 tokens.
         threads: CPU threads for torch; `None` lets the worker choose.
         seed: For dummy weights and for requests without a seed; `None` draws one.
@@ -86,6 +88,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cache_isolation: Literal["key", "shared"] = "key"
     speculation: Literal["auto", "on", "off"] = "auto"
     speculation_max_sequences: int = 4
+    async_steps: Literal["auto", "on", "off"] = "auto"
     graphs: bool = True
     threads: int | None = None
     seed: int | None = None

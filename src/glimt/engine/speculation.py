@@ -24,6 +24,7 @@ from torch import Tensor
 
 from glimt.engine.messages import Output
 from glimt.engine.sequence import Sequence
+from glimt.engine.transfer import upload
 
 
 class Guesser(Protocol):
@@ -47,7 +48,7 @@ def pick_rows(logits: Tensor, rows: list[int]) -> Tensor:
     """Some rows, in ascending order; without a copy where they follow one another."""
     if rows[-1] - rows[0] == len(rows) - 1:
         return logits[rows[0] : rows[-1] + 1]
-    return logits[rows]
+    return logits.index_select(0, upload(rows, logits.device))
 
 
 def count_draft(output: Output, *, accepted: bool) -> Output:

@@ -63,14 +63,14 @@ class WaitingQueue:
     def add(self, sequence: Sequence) -> None:
         """Put a sequence where its rank is."""
         insort(self._sequences, sequence, key=rank)
-        self.load[sequence.service_class].add(len(sequence.tokens))
+        self.load[sequence.service_class].add(sequence.length)
 
     def discard(self, sequence: Sequence) -> None:
         """Take a sequence out, which must be in."""
         discard(self._sequences, sequence)
         load = self.load[sequence.service_class]
         load.num_requests -= 1
-        load.num_tokens -= len(sequence.tokens)
+        load.num_tokens -= sequence.length
 
     def check_integrity(self) -> None:
         """Assert that order and counts are right.
@@ -81,7 +81,7 @@ class WaitingQueue:
         assert self._sequences == sorted(self._sequences, key=rank), "the queue is out of order"
         load = {name: Load() for name in URGENCY}
         for sequence in self._sequences:
-            load[sequence.service_class].add(len(sequence.tokens))
+            load[sequence.service_class].add(sequence.length)
         assert load == self.load, "what waits is counted wrongly"
 
 

@@ -21,8 +21,8 @@ class Attention:
     """Latent attention. Rows of a projection are its outputs.
 
     `down` holds q_a, kv_a's latent and the shared rotated key: [q_rank + kv_rank + rope, H].
-    `q_b` is [heads * (nope + rope), q_rank]; `kv_b` is [heads, nope + value, kv_rank], keys' rows
-    before values'; `out` is [H, heads * value].
+    `q_b` is [heads * (nope + rope), q_rank]; `kv_b` is [heads * (nope + value), kv_rank], for each
+    head keys' rows before values'; `out` is [H, heads * value].
     """
 
     down: Tensor
@@ -144,7 +144,7 @@ def allocate(
                 q_norm=empty(config.q_lora_rank),
                 kv_norm=empty(kv_rank),
                 q_b=empty(heads * config.qk_head_dim, config.q_lora_rank),
-                kv_b=empty(heads, config.qk_nope_head_dim + config.v_head_dim, kv_rank),
+                kv_b=empty(heads * (config.qk_nope_head_dim + config.v_head_dim), kv_rank),
                 out=empty(hidden, heads * config.v_head_dim),
             ),
             post_norm=empty(hidden),

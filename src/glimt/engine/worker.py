@@ -59,6 +59,8 @@ def load_core(settings: EngineSettings, model_path: Path, report: ProgressReport
         threads = max(1, min(torch.get_num_threads(), num_processors() - 1))
         settings = msgspec.structs.replace(settings, threads=threads)
     runner = Runner.load(settings, model_path, report)
+    async_steps = "on" if runner.should_run_ahead else "off"
+    settings = msgspec.structs.replace(settings, async_steps=async_steps)
     info = runner.info()
     core = EngineCore(
         runner,

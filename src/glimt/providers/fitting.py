@@ -68,7 +68,9 @@ def _message(message: Message, row: ProviderRow, path: str, lost: list[str]) -> 
         if isinstance(part, ReasoningPart):
             parts += _thought(part, row, place, lost)
         elif row.wire == "messages":
-            parts += _anthropic_part(part, place, lost)
+            # To us an empty text says that the thought before it is over.
+            ours = row.quirks == "glimt" and isinstance(part, TextPart)
+            parts += [part] if ours else _anthropic_part(part, place, lost)
         else:
             parts.append(part)
     if message.name is not None:

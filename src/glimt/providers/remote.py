@@ -84,7 +84,7 @@ class RemoteProvider:
             GlimtError: It refused, broke off, or answered what is no answer.
         """
         asked, warnings = spelled(request, self._row)
-        body = self._wire.encode(asked)
+        body = self._wire.encode(self._limited(asked))
         async with self._post(self._url, body, request.model) as response:
             raw = None
             if self._row.quirks == "transformers":
@@ -130,6 +130,15 @@ class RemoteProvider:
 
     async def close(self) -> None:
         """Nothing is held here; connections are the session's."""
+
+    def _limited(self, request: Request) -> Request:
+        """With a limit of tokens, where the format wants one: no more than the model gives."""
+        limit = self._wire.usual_limit
+        if limit is None or request.sampling.max_tokens is not None:
+            return request
+        given = next((m.max_output_tokens for m in self._models if m.id == request.model), limit)
+        sampling = msgspec.structs.replace(request.sampling, max_tokens=min(limit, given))
+        return msgspec.structs.replace(request, sampling=sampling)
 
     @property
     def _url(self) -> str:

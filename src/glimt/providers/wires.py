@@ -55,6 +55,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
         error_in: Of a document in place of an answer, or of an event, what tells of an error, in a
             shape that `refusals.complaint` reads; `None` where it does not.
         headers: Sent with every request.
+        usual_limit: The tokens of an answer where a request has no limit and the format wants one.
         encode_count: A request whose tokens are to be counted, at `path` with "/count_tokens";
             `None` where the format has no such thing.
     """
@@ -64,6 +65,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     decoder: NewDecoder
     error_in: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
     headers: Mapping[str, str] = {}
+    usual_limit: int | None = None
     encode_count: Callable[[Request], bytes] | None = None
 
 
@@ -100,6 +102,7 @@ WIRES: Final[Mapping[WireName, Wire]] = {
         decoder=MessageDecoder,
         error_in=_messages_error,
         headers={"anthropic-version": "2023-06-01"},
+        usual_limit=messages.MAX_TOKENS,
         encode_count=messages.encode_count,
     ),
     "responses": Wire(

@@ -63,6 +63,9 @@ DIALECTS: Final[dict[str, Dialect]] = {
 }
 """The dialect of everything below a path."""
 
+_BELOW: Final = [
+    (f"{prefix}/", DIALECTS[prefix]) for prefix in sorted(DIALECTS, key=len, reverse=True)
+]
 _BY_NAME: Final[dict[str, Dialect]] = {
     known.name: known for known in (OPENAI, OPENROUTER, ZAI, CEREBRAS)
 }
@@ -89,10 +92,7 @@ def dialect_of(path: str, headers: Mapping[str, str]) -> Dialect:
     named = _BY_NAME.get(headers.get(HEADER, ""))
     if named is not None:
         return named
-    for prefix in sorted(DIALECTS, key=len, reverse=True):
-        if path.startswith(f"{prefix}/"):
-            return DIALECTS[prefix]
-    return OPENAI
+    return next((known for below, known in _BELOW if path.startswith(below)), OPENAI)
 
 
 def check_header(headers: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ where a body is as most are (`Shape`). `null` means: not said. Whole numbers may
 
 import functools
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -26,6 +27,8 @@ INT_OR_FLOAT: Final = cast("type[float]", int | float)
 
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL: Final = b"null"
+_MAX_NAME: Final = 64
+"""What an error says of the name of a member; it is the client's, and may be of any length."""
 _LARGEST: Final = 2**63
 """Nothing that is counted comes near; longer numbers cannot even be formatted by some means."""
 _EXPECTED: Final = re.compile(r"^Expected `(.+)`, got `(.+)`$")
@@ -98,6 +101,8 @@ class Fields:
         if shape is not None and (usual := shape.decode(body)) is not None:
             self._decoded, self._raw = usual
             return
+        if not body.strip():
+            raise InvalidRequest("The body is empty; send a JSON object.", code="empty_body")
         try:
             given = _TOP_LEVEL.decode(body)
         except msgspec.ValidationError:
@@ -193,7 +198,15 @@ def decode_as(raw: msgspec.Raw | bytes, kind: type[T], path: str) -> T:
     try:
         return decoder(kind).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if typing.get_origin(kind) is dict and str(error).endswith("`$[...]`"):
+            _look_into(raw, typing.get_args(kind)[1], path)
         raise explain(error, path) from None
+
+
+def _look_into(raw: msgspec.Raw | bytes, kind: type[object], path: str) -> None:
+    """Raises for the member of an object that is not as it should be; decoders do not name it."""
+    for name, value in _TOP_LEVEL.decode(raw).items():
+        decode_as(value, kind, f"{path}.{name[:_MAX_NAME]}")
 
 
 def convert_as(value: object, kind: type[T], path: str) -> T:
@@ -212,7 +225,10 @@ def explain(error: Exception, path: str) -> InvalidRequest:
         path += f".{missing[1]}"
         return InvalidRequest(f"{path} is missing.", param=path)
     if (expected := _EXPECTED.match(what)) is not None:
-        wanted = " or ".join(_KINDS.get(kind, kind) for kind in expected[1].split(" | "))
+        kinds = expected[1].split(" | ")
+        if "int" in kinds and "float" in kinds:
+            kinds.remove("float")  # Whole numbers may be written as 1024.0, and are whole.
+        wanted = " or ".join(_KINDS.get(kind, kind) for kind in kinds)
         wanted = wanted.removesuffix(" or null")
         what = f"expected {wanted}, got {_KINDS.get(expected[2], expected[2])}"
     else:

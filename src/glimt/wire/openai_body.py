@@ -31,6 +31,8 @@ def one_of(*words: str) -> msgspec.Meta:
 
 
 Limit = Annotated[int, msgspec.Meta(ge=-1)]
+Most = Annotated[int, msgspec.Meta(ge=-1, extra_json_schema={"not": {"const": 0}})]
+"""An answer of no token is none."""
 Stop = Annotated[str, msgspec.Meta(min_length=1)]
 
 
@@ -98,8 +100,8 @@ class SamplingBody(msgspec.Struct, kw_only=True):
     stop_token_ids: Annotated[list[int], msgspec.Meta(max_length=MAX_STOP_TOKENS)] | None = None
     include_stop_str_in_output: bool | None = None
     ignore_eos: bool | None = None
-    max_tokens: Limit | None = None
-    max_completion_tokens: Limit | None = None
+    max_tokens: Most | None = None
+    max_completion_tokens: Most | None = None
     min_tokens: Limit | None = None
     min_completion_tokens: Limit | None = None
     service_tier: Annotated[str, one_of(*SERVICE_CLASSES)] | None = None

@@ -65,6 +65,16 @@ def test_regex(model: RandomModel):
         )
 
 
+@pytest.mark.parametrize("pattern", ["(a", "a)", "*a", "[b-a]", "a\\"])
+def test_what_is_no_regular_expression(pattern: str):
+    """A malformed one is the client's mistake, and no limit of this server."""
+    with pytest.raises(InvalidRequest, match="is no regular expression") as caught:
+        GrammarBuilder().build(
+            Request(model="m", response_format=RegexFormat(pattern)), thinking=False
+        )
+    assert not isinstance(caught.value, UnsupportedParameter)
+
+
 def test_lark(model: RandomModel):
     """A client's own grammar binds the answer; a malformed one is refused with the reason."""
     grammar = GrammarFormat(grammar='start: "a" | n\nn: "(" n ")" | ""')

@@ -58,11 +58,6 @@ def test_rms_norm(dtype: torch.dtype) -> None:
         values = rand(6, 60, dtype=dtype)[:, :48]
         values = values * torch.tensor([1, 1e-3, 0, 1e4, 1e-6, 3], dtype=dtype)[:, None]
         close(kernels.rms_norm(values, weight, eps), reference.rms_norm(values, weight, eps))
-        other = rand(6, 48, dtype=dtype)
-        ours = kernels.add_rms_norm(values, other.clone(), weight, eps)
-        theirs = reference.add_rms_norm(values, other.clone(), weight, eps)
-        for mine, his in zip(ours, theirs, strict=True):
-            close(mine, his)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -176,7 +171,7 @@ def test_expanded_attention(
     """Whole prompts and chunks, values as wide as keys or not, in one block or in many."""
     batch = batch_of(counts, contexts, num_latent=0)
     pool, queries = rand(20, PAGE_SIZE, 48), rand(sum(counts), 5, 16)
-    kv_b = rand(5, 8 + value, 40) * 0.2
+    kv_b = rand(5 * (8 + value), 40) * 0.2
     expected = reference.expanded_attention(queries, pool, batch, kv_b, scale=0.25)
     close(CpuKernels().expanded_attention(queries, pool, batch, kv_b, scale=0.25), expected)
     monkeypatch.setattr(cpu_attention, "ROUND_FROM", 30)

@@ -35,7 +35,7 @@ def latent(batch: Any, pool: Tensor, num_queries: int) -> Tensor:
 
 def expanded(batch: Any, pool: Tensor, num_queries: int) -> Tensor:
     """Attention to keys and values made from the cached rows."""
-    kv_b = rand(5, 8 + 24, 40) * 0.2
+    kv_b = rand(5 * (8 + 24), 40) * 0.2
     return reference.expanded_attention(rand(num_queries, 5, 16), pool, batch, kv_b, scale=0.25)
 
 

@@ -29,6 +29,7 @@ def decoded(*messages: dict[str, Any], **fields: Any) -> Request:
         {"content": [{"type": "text", "text": "It is"}]},
         {"reasoning_content": "Hm", "content": "It is"},
         {"reasoning_content": "Hm", "content": None},
+        {"reasoning_content": "Hm", "content": ""},
         {"reasoning_content": "Hm"},
     ],
 )

@@ -252,7 +252,11 @@ def test_further_sampling_fields():
         ({"logprobs": 3}, "logprobs"),
         ({"stream": "yes"}, "stream"),
         ({"service_tier": "gold"}, "service_tier"),
-        ({"metadata": {"a": 1}}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {"a": {}}}, "metadata.a"),
+        ({"metadata": []}, "metadata"),
+        ({"logit_bias": {"5": "x"}}, "logit_bias.5"),
+        ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"metadata": {str(i): "" for i in range(17)}}, "metadata"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
@@ -317,12 +321,26 @@ def test_mistakes_name_the_field(fields: dict[str, Any], param: str):
     assert re.match(r"\w+", param)[0] in error.message
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"3", b"{", b'{"model": "a"', b"\xff", b"null"])
+@pytest.mark.parametrize("body", [b"[]", b"3", b"{", b'{"model": "a"', b"\xff", b"null"])
 def test_bodies_that_are_no_object(body: bytes):
     """A body that is not a JSON object is said to be none."""
     with pytest.raises(InvalidRequest) as caught:
         decode_request(body)
     assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+def test_an_empty_body_is_called_empty(body: bytes):
+    """Nothing is not said to be cut off."""
+    with pytest.raises(InvalidRequest, match="empty") as caught:
+        decode_request(body)
+    assert caught.value.code == "empty_body"
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "seed", "top_k", "n", "top_logprobs"])
+def test_whole_numbers_are_called_so(field: str):
+    """That 1024.0 will do for 1024 is no reason to ask for a number with a fraction."""
+    assert refusal(**{field: "x"}).message == f"{field}: expected an integer, got a string."
 
 
 @pytest.mark.parametrize("depth", [500, 100_000])

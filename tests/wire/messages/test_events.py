@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import msgspec
 import pytest
 from anthropic.types import Message as SdkMessage, RawMessageStreamEvent
 from pydantic import TypeAdapter
@@ -21,6 +22,7 @@ from glimt.core.errors import (
     RequestTooLarge,
     Unauthenticated,
     UnsupportedMediaType,
+    UnsupportedParameter,
     UpstreamError,
 )
 from glimt.core.events import (
@@ -321,9 +323,23 @@ def test_the_field_at_fault():
         for error in (named, unnamed)
     ]
     assert texts == [
-        "messages[0].parts[0]: messages[0] holds an image.",
+        "messages[0].parts[0] holds an image.",
         "temperature: Too hot.",
     ]
+
+
+def test_no_way_out_that_is_none():
+    """A schema for the answer has no `strict` here; that of a tool has."""
+    why = "cannot be held; leave it out, or set strict to false"
+    names = {"response_format.schema": "output_config.format.schema"}
+    for path, said in [
+        ("response_format.schema.uniqueItems", "cannot be held; leave it out"),
+        ("tools[0].input_schema.uniqueItems", why),
+    ]:
+        error = UnsupportedParameter(f"{path}: {why}", param=path)
+        asked = msgspec.structs.replace(call(), names=names)
+        message = json.loads(codec().error(error, asked).body)["error"]["message"]
+        assert message.endswith(f"uniqueItems: {said}")
 
 
 def test_a_count():

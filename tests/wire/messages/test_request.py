@@ -434,6 +434,12 @@ def test_mistakes(fields: dict, param: str):
     assert (caught.value.param or "").startswith(param.removesuffix("[...]"))
 
 
+def test_a_system_prompt_may_be_text():
+    """What it is refused for says so."""
+    with pytest.raises(InvalidRequest, match="system: expected a string or an array, got an"):
+        decode(system=5)
+
+
 @pytest.mark.parametrize(
     ("role", "block", "param"),
     [
@@ -491,6 +497,8 @@ def test_the_description_is_the_reader():
         "stream": True,
         "models": ["m"],
         "provider": {"order": ["p"]},
+        "transforms": ["middle-out"],
+        "plugins": [{"id": "p"}],
     }
     numbers = {"temperature": 1, "top_p": 1, "top_k": 1, "deadline_s": 1, "max_tokens": 1}
     fields = [field.name for field in msgspec.structs.fields(MessagesBody)]

@@ -206,7 +206,8 @@ class Site {
     const path = operation.path.replace(/\{(\w+)\}/g, (_, name) => example(name) ?? name);
     const parts = [`curl ${location.origin}${path}`];
     if (!["GET", "POST"].includes(operation.method)) parts[0] = `curl -X ${operation.method} ${location.origin}${path}`;
-    if (this.api.security && !operation.security) parts.push("-H \"authorization: Bearer $GLIMT_API_KEY\"");
+    const needsKey = !operation.security && this.api.security.every((one) => Object.keys(one).length);
+    if (needsKey) parts.push("-H \"authorization: Bearer $GLIMT_API_KEY\"");
     for (const parameter of operation.parameters) {
       if (parameter.in === "header" && parameter.required) parts.push(`-H '${parameter.name}: ${parameter.example}'`);
     }

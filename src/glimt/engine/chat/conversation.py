@@ -8,7 +8,7 @@ Jinja or of tokens.
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from glimt.core.errors import InvalidRequest, UnsupportedParameter
 from glimt.core.parts import (
@@ -201,7 +201,8 @@ def _text_of(part: Part, index: int) -> str:
             return _lines_of(part, data, index)
         case FilePart():
             raise UnsupportedParameter(
-                f"messages[{index}] holds a {part.kind}, but this model reads text only",
+                f"messages[{index}] holds {_KINDS.get(part.kind, part.kind)}, but this model reads "
+                "text only",
                 param=f"messages[{index}].content",
             )
         case ReasoningPart() | ToolCallPart() | ToolResultPart():
@@ -209,6 +210,9 @@ def _text_of(part: Part, index: int) -> str:
                 f"messages[{index}] holds a part that its role cannot have",
                 param=f"messages[{index}]",
             )
+
+
+_KINDS: Final = {"file": "a file", "audio": "an audio file", "video": "a video"}
 
 
 def _is_text(media_type: str | None) -> bool:

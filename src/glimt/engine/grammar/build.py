@@ -28,7 +28,7 @@ from glimt.core.request import (
 from glimt.engine.grammar.definitions import Circular, Definitions, TooComplex
 from glimt.engine.grammar.json_text import JsonText, Unsatisfiable
 from glimt.engine.grammar.nodes import NEVER, Object
-from glimt.engine.grammar.pattern import UnsupportedPattern, parse
+from glimt.engine.grammar.pattern import MalformedPattern, UnsupportedPattern, parse
 from glimt.engine.grammar.probe import grammar_error, matches_something
 from glimt.engine.grammar.regex import EmptySet, render
 from glimt.engine.grammar.rules import Rules, TooLarge
@@ -238,6 +238,10 @@ class _Writer:
         param = "response_format.pattern"
         try:
             expression = f"/(?:{render(parse(pattern, whole=True).node, 'raw')})/"
+        except MalformedPattern as error:
+            raise InvalidRequest(
+                f"{pattern!r} is no regular expression: {error}", param=param
+            ) from error
         except (UnsupportedPattern, EmptySet) as error:
             raise UnsupportedParameter(
                 f"the regular expression {pattern!r} cannot be enforced: {error}", param=param

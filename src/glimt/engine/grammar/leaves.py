@@ -19,7 +19,7 @@ from glimt.engine.grammar.numbers import (
     integer_terminal,
     number_terminal,
 )
-from glimt.engine.grammar.pattern import Pattern, UnsupportedPattern, parse
+from glimt.engine.grammar.pattern import MalformedPattern, Pattern, UnsupportedPattern, parse
 from glimt.engine.grammar.regex import EmptySet, render
 
 MAX_LENGTH = 100_000
@@ -124,6 +124,8 @@ class LeafReader:
             self._findings.unsupported(
                 path, keyword, "it asks for characters that JSON can only escape"
             )
+        except MalformedPattern as error:
+            self._findings.malformed(path, keyword, f"is no regular expression: {error}")
         except UnsupportedPattern as error:
             self._findings.unsupported(
                 path, keyword, f"the pattern {source!r} cannot be enforced: {error}"

@@ -47,6 +47,10 @@ class UnsupportedPattern(ValueError):
     """A pattern that is malformed, or that cannot be enforced exactly."""
 
 
+class MalformedPattern(UnsupportedPattern):
+    """A pattern that is no regular expression."""
+
+
 # Reading
 
 
@@ -61,7 +65,7 @@ class _Reader:
     def whole(self) -> Node:
         node = self._choice()
         if self._at < len(self._text):
-            raise UnsupportedPattern(f"unbalanced ')' at position {self._at}")
+            raise MalformedPattern(f"unbalanced ')' at position {self._at}")
         return node
 
     def _peek(self, count: int = 1) -> str:
@@ -70,7 +74,7 @@ class _Reader:
     def _take(self, count: int = 1) -> str:
         taken = self._peek(count)
         if len(taken) < count:
-            raise UnsupportedPattern("it ends too early")
+            raise MalformedPattern("it ends too early")
         self._at += count
         return taken
 
@@ -103,7 +107,7 @@ class _Reader:
             raise UnsupportedPattern(f"a quantifier follows a quantifier at position {self._at}")
         least, most = bounds
         if most is not None and most < least:
-            raise UnsupportedPattern(f"{{{least},{most}}} is empty")
+            raise MalformedPattern(f"{{{least},{most}}} is empty")
         return Repeat(item, least, most)
 
     def _quantifier(self) -> tuple[int, int | None] | None:
@@ -134,7 +138,7 @@ class _Reader:
             case "\\":
                 return self._escape(inside=False)
             case "*" | "+" | "?":
-                raise UnsupportedPattern(f"nothing to repeat at position {self._at - 1}")
+                raise MalformedPattern(f"nothing to repeat at position {self._at - 1}")
             case "{" if re.compile(r",?[0-9]*,?[0-9]*\}").match(self._text, self._at):
                 raise UnsupportedPattern(f"an unclear '{{' at position {self._at - 1}; write \\{{")
             case _:
@@ -149,7 +153,7 @@ class _Reader:
             self._at = opening.end()
         node = self._choice()
         if self._peek() != ")":
-            raise UnsupportedPattern("missing ')'")
+            raise MalformedPattern("missing ')'")
         self._at += 1
         return node
 
@@ -183,7 +187,7 @@ class _Reader:
     def _range(first: Chars, last: Chars) -> Chars:
         ends = [c.ranges[0] for c in (first, last) if c.ranges == c.upper and len(c.ranges) == 1]
         if len(ends) != 2 or any(low != high for low, high in ends) or ends[0][0] > ends[1][0]:
-            raise UnsupportedPattern("a set holds a range that is no range of characters")
+            raise MalformedPattern("a set holds a range that is no range of characters")
         ranges = ((ends[0][0], ends[1][0]),)
         return Chars(ranges, ranges)
 
@@ -212,7 +216,7 @@ class _Reader:
     def _hex(self, digits: int) -> int:
         text = self._take(digits)
         if not re.fullmatch("[0-9a-fA-F]+", text):
-            raise UnsupportedPattern(f"'{text}' is not hexadecimal")
+            raise MalformedPattern(f"'{text}' is not hexadecimal")
         return int(text, 16)
 
     def _unicode(self) -> int:
@@ -221,7 +225,7 @@ class _Reader:
             self._at = braces.end()
             code = int(braces[1], 16)
             if code > _TOP:
-                raise UnsupportedPattern("there is no such character")
+                raise MalformedPattern("there is no such character")
             return code
         code = self._hex(4)
         if 0xD800 <= code <= 0xDBFF and self._peek(2) == "\\u":

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from glimt.engine.batch import Batch
 from glimt.engine.config import ModelConfig
-from glimt.engine.kernels import reference
+from glimt.engine.kernels import Kernels, reference
 from glimt.engine.kernels.cpu_attention import attend_chunk, attend_expanded, context_rows
-from glimt.engine.quantization import Scaled, Weight
+from glimt.engine.quantization import Scaled, Weight, widen
 
 PACK_FROM: Final = 1 << 19
 """Multiplications from which on oneDNN, with weights in its own layout, beats the product that
@@ -51,7 +51,7 @@ class _Matrix:
     packed: Tensor | None = None
 
 
-class CpuKernels:
+class CpuKernels(Kernels):
     """Kernels that remember what they prepared for a weight.
 
     Weights are known by their address: they must neither change, nor move, nor be freed while
@@ -67,8 +67,10 @@ class CpuKernels:
             torch.ops.mkldnn, "_linear_pointwise"
         )
 
-    def linear(self, values: Tensor, weight: Tensor) -> Tensor:
+    def linear(self, values: Tensor, weight: Weight) -> Tensor:
         """As `reference.linear`."""
+        if isinstance(weight, Scaled):
+            return reference.linear(values, weight)
         matrix = self._matrices.get(weight.data_ptr())
         if matrix is None:
             matrix = self._matrix(weight)
@@ -121,13 +123,6 @@ class CpuKernels:
             prepared = weight * sqrt(size), torch.tensor([sqrt(size * eps)])
             self._norms[weight.data_ptr()] = prepared
         return prepared
-
-    def add_rms_norm(
-        self, values: Tensor, residual: Tensor, weight: Tensor, eps: float
-    ) -> tuple[Tensor, Tensor]:
-        """As `reference.add_rms_norm`; `residual` is overwritten."""
-        residual.add_(values)
-        return self.rms_norm(residual, weight, eps), residual
 
     def rotate(self, values: Tensor, rotations: Tensor) -> None:
         """As `reference.rotate`, as a product of complex numbers where the layout allows it."""
@@ -187,10 +182,12 @@ class CpuKernels:
         return results[0] if len(results) == 1 else torch.cat(results)
 
     def expanded_attention(
-        self, queries: Tensor, pool: Tensor, batch: Batch, kv_b: Tensor, *, scale: float
+        self, queries: Tensor, pool: Tensor, batch: Batch, kv_b: Weight, *, scale: float
     ) -> Tensor:
         """As `reference.expanded_attention`, through torch's blockwise attention."""
-        num_heads, rows_per_head, rank = kv_b.shape
+        whole = widen(kv_b, queries.dtype)
+        num_heads, rank = queries.shape[1], whole.shape[-1]
+        rows_per_head = len(whole) // num_heads
         num_plain = queries.shape[-1] - (pool.shape[-1] - rank)
         results: list[Tensor] = []
         for index in range(batch.num_latent, len(batch.context_lengths)):
@@ -205,10 +202,11 @@ class CpuKernels:
             for first in range(0, num_heads, size):
                 heads = slice(first, min(first + size, num_heads))
                 if size >= num_heads:
-                    expanded = self.linear(rows[:, :rank], kv_b.view(-1, rank))
+                    expanded = self.linear(rows[:, :rank], kv_b)
                 else:
                     # A part of a weight begins where the whole does: it must not be remembered.
-                    expanded = torch.mm(rows[:, :rank], kv_b[heads].reshape(-1, rank).t())
+                    part = whole[heads.start * rows_per_head : heads.stop * rows_per_head]
+                    expanded = torch.mm(rows[:, :rank], part.t())
                 expanded = expanded.view(len(rows), -1, rows_per_head)
                 shared = rows[:, rank:].unsqueeze(1).expand(-1, expanded.shape[1], -1)
                 keys = torch.cat((expanded[..., :num_plain], shared), dim=-1)
@@ -235,7 +233,15 @@ class CpuKernels:
             shares.div_(shares.sum(1, keepdim=True).add_(1e-20))
         return chosen, shares.mul_(config.routed_scaling_factor)
 
-    def feed_forward(self, hidden: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+    def carry(self, queries: Tensor, kv_b: Weight, *, nope: int) -> Tensor:
+        """As `reference.carry`."""
+        return reference.carry(queries, kv_b, nope=nope)
+
+    def to_values(self, found: Tensor, kv_b: Weight, *, num_values: int) -> Tensor:
+        """As `reference.to_values`."""
+        return reference.to_values(found, kv_b, num_values=num_values)
+
+    def feed_forward(self, hidden: Tensor, gate_up: Weight, down: Weight) -> Tensor:
         """As `reference.feed_forward`."""
         return self.linear(_gated(self.linear(hidden, gate_up)), down)
 

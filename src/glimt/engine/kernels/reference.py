@@ -2,6 +2,8 @@
 
 A faster module (`glimt.engine.kernels.cpu`, later Triton) has functions of the same names,
 arguments and results. Clarity and fp32 where it matters come first here, speed not at all.
+
+First come the steps, then what the model asks for: a few steps each, which a device may do in one.
 """
 
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from glimt.engine.batch import Batch
+from glimt.engine.batch import Batch, NewTokens
 from glimt.engine.config import ModelConfig
 from glimt.engine.quantization import Weight, widen
 
@@ -19,9 +21,9 @@ MAX_BLOCK_BYTES = 2**28
 time and not memory. A step holds a few such blocks."""
 
 
-def linear(values: Tensor, weight: Tensor) -> Tensor:
-    """[T, K] with [N, K] → [T, N]."""
-    return functional.linear(values, weight)
+def linear(values: Tensor, weight: Weight) -> Tensor:
+    """[T, K] with [N, K] → [T, N]; widened where it is of few bits."""
+    return functional.linear(values, widen(weight, values.dtype))
 
 
 def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -35,17 +37,6 @@ def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
     wide = values.float()
     wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
     return wide.to(values.dtype) * weight
-
-
-def add_rms_norm(
-    values: Tensor, residual: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Add to the residual stream and normalise the sum: (normed, new residual).
-
-    `residual` may be overwritten.
-    """
-    total = values + residual
-    return rms_norm(total, weight, eps), total
 
 
 def rotary_table(length: int, dim: int, theta: float) -> Tensor:
@@ -122,19 +113,20 @@ def latent_attention(
 
 
 def expanded_attention(
-    queries: Tensor, pool: Tensor, batch: Batch, kv_b: Tensor, *, scale: float
+    queries: Tensor, pool: Tensor, batch: Batch, kv_b: Weight, *, scale: float
 ) -> Tensor:
     """Attend to keys and values that are expanded from the cached rows, for long chunks.
 
     Args:
         queries: [T - num_latent_tokens, heads, nope + rope].
         pool: [pages, PAGE_SIZE, rank + rope], rows of the new tokens already stored.
-        kv_b: [heads, nope + value, rank]: for each head the rows that make keys, then values.
+        kv_b: [heads * (nope + value), rank]: for each head the rows that make keys, then values.
 
     Returns:
         [T - num_latent_tokens, heads, value].
     """
-    num_heads, rows_per_head, rank = kv_b.shape
+    by_head = _by_head(kv_b, queries)
+    num_heads, rows_per_head, rank = by_head.shape
     num_plain = queries.shape[-1] - (pool.shape[-1] - rank)
     results: list[Tensor] = []
     offset = batch.num_latent_tokens
@@ -143,7 +135,7 @@ def expanded_attention(
         rows = _context(pool, batch, index)
         result = queries.new_empty(end - start, num_heads, rows_per_head - num_plain)
         for heads in _blocks(num_heads, len(rows) * (rows_per_head + queries.shape[-1]) * 4):
-            expanded = torch.einsum("cr,hdr->hcd", rows[:, :rank], kv_b[heads])
+            expanded = torch.einsum("cr,hdr->hcd", rows[:, :rank], by_head[heads])
             shared = rows[:, rank:].expand(len(expanded), -1, -1)
             keys = torch.cat((expanded[..., :num_plain], shared), dim=-1).float()
             for part in _blocks(end - start, len(expanded) * len(rows) * 4):
@@ -244,13 +236,129 @@ def experts(
             share = shares[tokens, columns, None]
         else:
             tokens, share = torch.arange(len(hidden), device=hidden.device), 1.0
-        weights = (widen(weight[expert], hidden.dtype) for weight in (gate_up, down))
-        result = feed_forward(hidden[tokens], *weights)
+        result = feed_forward(hidden[tokens], gate_up[expert], down[expert])
         total.index_add_(0, tokens, result.float() * share)
     return total.to(hidden.dtype)
 
 
-def feed_forward(hidden: Tensor, gate_up: Tensor, down: Tensor) -> Tensor:
+def feed_forward(hidden: Tensor, gate_up: Weight, down: Weight) -> Tensor:
     """down(silu(gate) * up): [T, H] with [2 * I, H] and [H, I] → [T, H]."""
-    gate, up = functional.linear(hidden, gate_up).chunk(2, dim=-1)
-    return functional.linear(functional.silu(gate) * up, down)
+    gate, up = linear(hidden, gate_up).chunk(2, dim=-1)
+    return linear(functional.silu(gate) * up, down)
+
+
+def norm_project(hidden: Tensor, weight: Weight, *, norm: Tensor, eps: float) -> Tensor:
+    """Normalise, then multiply: [T, K] with [N, K] → [T, N]."""
+    return linear(rms_norm(hidden, norm, eps), weight)
+
+
+def project_add(values: Tensor, weight: Weight, residual: Tensor) -> Tensor:
+    """Multiply and add to the residual stream, which may be overwritten: [T, K] → [T, N]."""
+    return residual + linear(values, weight)
+
+
+def queries(
+    pool: Tensor,
+    new: NewTokens,
+    weight: Weight,
+    kv_b: Weight | None,
+    *,
+    heads: int,
+    norms: tuple[Tensor, Tensor],
+    eps: float,
+) -> Tensor:
+    """Store the new tokens' cache rows, and make their queries.
+
+    Args:
+        pool: [pages, PAGE_SIZE, rank + rope], one layer of the cache.
+        new: N tokens.
+        weight: [heads * width, q_rank]; the last `rope` rows of each head are rotated.
+        kv_b: [heads * (nope + value), rank]. With it the first `nope` values of each head are
+            carried into the latent space, so that queries meet cached rows as they are.
+        heads: How many there are.
+        norms: Of the query's latent, [q_rank], and of the cached one, [rank].
+        eps: Of both norms.
+
+    Returns:
+        [N, heads, width], or [N, heads, rank + rope] with `kv_b`.
+    """
+    q_norm, kv_norm = norms
+    latent, rows = new.down[:, : len(q_norm)], new.down[:, len(q_norm) :]
+    result = linear(rms_norm(latent, q_norm, eps), weight).view(len(latent), heads, -1)
+    nope = result.shape[-1] - 2 * new.rotations.shape[1]
+    rotate(result[..., nope:], new.rotations)
+    store(pool, rows, norm=kv_norm, eps=eps, rotations=new.rotations, slots=new.slots)
+    return result if kv_b is None else carry(result, kv_b, nope=nope)
+
+
+def carry(queries: Tensor, kv_b: Weight, *, nope: int) -> Tensor:
+    """Queries carried into the latent space: [T, heads, nope + rope] → [T, heads, rank + rope]."""
+    to_latent = _by_head(kv_b, queries)[:, :nope]
+    carried = torch.bmm(queries[..., :nope].transpose(0, 1), to_latent).transpose(0, 1)
+    return torch.cat((carried, queries[..., nope:]), dim=-1)
+
+
+def to_values(found: Tensor, kv_b: Weight, *, num_values: int) -> Tensor:
+    """What was found in the latent space as values: [T, heads, rank] → [T, heads * value]."""
+    values = torch.bmm(found.transpose(0, 1), _by_head(kv_b, found)[:, -num_values:].mT)
+    return values.transpose(0, 1).flatten(1)
+
+
+def _by_head(kv_b: Weight, values: Tensor) -> Tensor:
+    """[heads, nope + value, rank], for values [N, heads, ...] and in their dtype."""
+    wide = widen(kv_b, values.dtype)
+    return wide.view(values.shape[1], -1, wide.shape[-1])
+
+
+def latent_values(
+    queries: Tensor,
+    pool: Tensor,
+    batch: Batch,
+    kv_b: Weight | None,
+    *,
+    rank: int,
+    num_values: int,
+    scale: float,
+) -> Tensor:
+    """Attend to cached rows directly, as `latent_attention`, and leave the latent space.
+
+    Args:
+        kv_b: [heads * (nope + value), rank]; without it the result stays in the latent space.
+        num_values: Values of a head.
+
+    Returns:
+        [num_latent_tokens, heads * value], or [..., heads * rank] without `kv_b`.
+    """
+    found = latent_attention(queries, pool, batch, rank=rank, scale=scale)
+    return found.flatten(1) if kv_b is None else to_values(found, kv_b, num_values=num_values)
+
+
+def dense(hidden: Tensor, gate_up: Weight, down: Weight, *, norm: Tensor, eps: float) -> Tensor:
+    """A dense block after its norm, added to the stream, which may be overwritten: [T, H]."""
+    return hidden + feed_forward(rms_norm(hidden, norm, eps), gate_up, down)
+
+
+def mixture(
+    hidden: Tensor,
+    gate_up: Weight,
+    down: Weight,
+    *,
+    norm: Tensor,
+    router: Tensor,
+    bias: Tensor,
+    config: ModelConfig,
+) -> Tensor:
+    """Experts after their norm and choice, added to the stream, which may be overwritten: [T, H].
+
+    The arguments are those of `rms_norm`, `route` and `experts`.
+    """
+    normed = rms_norm(hidden, norm, config.rms_norm_eps)
+    chosen, shares = route(normed, router, bias, config)
+    return hidden + experts(
+        normed,
+        gate_up,
+        down,
+        chosen=chosen,
+        shares=shares,
+        num_shared=config.num_shared_experts,
+    )

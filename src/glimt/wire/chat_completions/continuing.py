@@ -17,7 +17,7 @@ _BEGINS = "add_generation_prompt"
 def read_continues(fields: Fields, messages: Sequence[Message], names: dict[str, str]) -> bool:
     """Take both fields.
 
-    A last message with a thought and no text is a thought that is not over.
+    A last message with a thought and no text is a thought that is not over; an empty text ends it.
 
     Raises:
         InvalidRequest: They contradict each other, or the last message cannot be gone on with.

@@ -55,7 +55,7 @@ class ChatCompletionBody(SharedBody, kw_only=True):
         reasoning_format: `hidden` hides the thought.
         chat_template_kwargs: Variables of the chat template.
         continue_final_message: The answer goes on with the last message, which is the assistant's:
-            with its text, or with its thought where it has no text.
+            with its text, or with its thought where `content` is null.
         add_generation_prompt: False with `continue_final_message`, and true otherwise.
         tool_stream: Whether a call's arguments come piece by piece.
         models: Further models to try, in order.

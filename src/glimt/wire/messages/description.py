@@ -59,6 +59,9 @@ class PromptBody(msgspec.Struct, kw_only=True):
         service_tier: How urgent it is.
         models: Further models to try, in order.
         provider: Wishes about who answers.
+        route: How to choose among `models`.
+        transforms: Changes of the prompt; none is made here.
+        plugins: OpenRouter's; those that search the web are refused.
         usage: Taken; the usage is always told.
         session_id: Which conversation it is.
         prompt_cache_key: A hint which requests begin alike.
@@ -85,6 +88,9 @@ class PromptBody(msgspec.Struct, kw_only=True):
     service_tier: Annotated[str, one_of(*TIERS)] | None = None
     models: list[str] | None = None
     provider: dict[str, Any] | None = None
+    route: str | None = None
+    transforms: list[str] | None = None
+    plugins: list[dict[str, Any]] | None = None
     usage: Any = None
     session_id: str | None = None
     prompt_cache_key: str | None = None

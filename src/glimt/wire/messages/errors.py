@@ -43,6 +43,11 @@ _CLASSES: Final[dict[str, type[GlimtError]]] = {
 }
 
 
+_FORMS: Final = ("output_config", "output_format")
+_STRICT: Final = ", or set strict to false"
+"""A way out that other formats have; a schema for the answer is always strict in this one."""
+
+
 class ErrorDetail(msgspec.Struct):
     """What went wrong."""
 
@@ -73,9 +78,19 @@ def error_document(
         names = {} if call is None else call.names
         message, param = client_message(error, names), client_name(param, names)
         if param not in message:
-            message = f"{param}: {message}"
+            message = _named(message, param)
+        if param.startswith(_FORMS):
+            message = message.replace(_STRICT, "")
     kind, _ = _type_and_status(error)
     return ErrorDocument("error", ErrorDetail(kind, message), request_id)
+
+
+def _named(message: str, param: str) -> str:
+    """The message with the field's path: before it, or in place of a part that it opens with."""
+    opening = message.partition(" ")[0].rstrip(":")
+    if opening and param.startswith((f"{opening}.", f"{opening}[")):
+        return param + message.removeprefix(opening)
+    return f"{param}: {message}"
 
 
 def stream_error(kind: str, message: str) -> GlimtError:

@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 from triton.runtime import interpreter
 
+from glimt.engine import model as model_module
+from glimt.engine.batch import NewTokens
 from glimt.engine.kernels import reference
-from glimt.engine.kernels.gpu import attention as attention_programs
+from glimt.engine.kernels.gpu import attention as attention_programs, few_experts as few_programs
 from glimt.engine.kernels.gpu.backend import TritonKernels
-from glimt.engine.kernels.gpu.experts import experts_of_few, experts_of_many, sort_by_expert
-from glimt.engine.kernels.gpu.matvec import matvec
-from glimt.engine.kernels.gpu.scaled_experts import (
-    scaled_experts_of_few,
-    scaled_experts_of_many,
-)
+from glimt.engine.kernels.gpu.experts import experts_of_many, sort_by_expert
+from glimt.engine.kernels.gpu.few_experts import experts_of_few
 from glimt.engine.kernels.gpu.tile import INTERPRETED
 from glimt.engine.model import Model
-from glimt.engine.quantization import Form, Scaled, dequantize, pack, quantize
+from glimt.engine.quantization import Form, Scaled, pack
 from glimt.engine.settings import PAGE_SIZE
 from glimt.engine.weights import allocate, randomize
+from tests.engine.kernels.gpu.launches import Launches
 from tests.engine.kernels.test_cpu import CASES, batch_of, config_of
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 6e-2}
@@ -47,13 +46,7 @@ def norms(dtype: torch.dtype) -> Compared:
     """Norms of rows that are slices, of a width that is no power of two."""
     for size in (48, 64, 7):
         values, weight = rand(3, size + 12, dtype=dtype)[:, 5 : 5 + size], rand(size, dtype=dtype)
-        residual = rand(3, size, dtype=dtype)
         yield f"norm of {size}", *(k.rms_norm(values, weight, 1e-5) for k in (OURS, reference))
-        for ours, theirs in zip(
-            *(k.add_rms_norm(values, residual.clone(), weight, 1e-2) for k in (OURS, reference)),
-            strict=True,
-        ):
-            yield f"norm of sum of {size}", ours, theirs
 
 
 def cache(dtype: torch.dtype) -> Compared:
@@ -80,11 +73,68 @@ def products(dtype: torch.dtype) -> Compared:
         weight = rand(num_out, size, dtype=dtype) * size**-0.5
         name = f"{num_rows} x {size} x {num_out}"
         yield name, *(kernels.linear(values, weight) for kernels in (OURS, reference))
-    for num_rows, num_out, size in itertools.product((1, 3), (150,), (300, 128)):
-        values = rand(num_rows, size, dtype=dtype)
-        weight, scales = quantize(rand(num_out, size, dtype=dtype) * size**-0.5)
-        theirs = reference.linear(values, dequantize(weight, scales, dtype))
-        yield f"{num_rows} x {size} x {num_out} in fp8", matvec(values, weight, scales), theirs
+        norm, residual = rand(size, dtype=dtype), rand(num_rows, num_out, dtype=dtype)
+        # Values so small and so large that the norm's eps counts, and that the norm does.
+        for factor in (1e-2, 30.0):
+            some = values * factor
+            pair = (k.norm_project(some, weight, norm=norm, eps=1e-4) for k in (OURS, reference))
+            yield f"norm and {name}", *pair
+        pair = (k.project_add(values, weight, residual.clone()) for k in (OURS, reference))
+        yield f"{name} and sum", *pair
+
+
+FP8 = (Form(int4=False, rows=32, columns=64), Form(int4=False, rows=1, columns=None))
+
+
+def scaled_products(dtype: torch.dtype) -> Compared:
+    """The same with weights in fp8, with blocks' scales and rows' scales."""
+    for num_rows, form, size in itertools.product((1, 3), FP8, (192, 64)):
+        values, norm = rand(num_rows, size, dtype=dtype), rand(size, dtype=dtype)
+        weight = rounded(rand(96, size) * size**-0.5, form)
+        name = f"{num_rows} x {size} x 96 in fp8 ({form.rows})"
+        yield name, *(k.linear(values, weight) for k in (OURS, reference))
+        pair = (k.norm_project(values, weight, norm=norm, eps=1e-4) for k in (OURS, reference))
+        yield f"norm and {name}", *pair
+
+
+def queries(dtype: torch.dtype) -> Compared:
+    """Cache rows and queries, plain and carried, with plain weights and in fp8."""
+    heads, nope, rope, value, rank, q_rank = 3, 20, 12, 24, 64, 128
+    norms = rand(q_rank, dtype=dtype), rand(rank, dtype=dtype)
+    forms = (None, *FP8)
+    for count, form, carried in itertools.product((1, 5), forms, (False, True)):
+        new = NewTokens(
+            rand(count, q_rank + rank + rope, dtype=dtype),
+            reference.rotary_table(50, rope, 1e4)[[0, 7, 49, 3, 11][:count]].to(DEVICE),
+            torch.tensor([5, 70, 130, 128, 0][:count], device=DEVICE),
+        )
+        weight = rand(heads * (nope + rope), q_rank) * q_rank**-0.5
+        kv_b = rand(heads * (nope + value) - 4 + 32, rank)[: heads * (nope + value)] * 0.2
+        weight, kv_b = (
+            each.to(dtype) if form is None else rounded(padded(each), form)
+            for each in (weight, kv_b)
+        )
+        pools = [torch.full((3, PAGE_SIZE, rank + rope), 9.0, dtype=dtype, device=DEVICE)] * 2
+        results = []
+        for index, kernels in enumerate((OURS, reference)):
+            pools[index] = pools[index].clone()
+            copy = new._replace(down=new.down.clone())
+            options = {"heads": heads, "norms": norms, "eps": 1e-4}
+            results.append(
+                kernels.queries(pools[index], copy, weight, kv_b if carried else None, **options)
+            )
+        name = f"queries of {count}" + (", carried" if carried else "")
+        yield f"{name}{', in fp8' if form else ''}", *results
+        yield f"rows of {count}", *pools
+        found = rand(count, heads, rank, dtype=dtype)
+        pair = (k.to_values(found, kv_b, num_values=value) for k in (OURS, reference))
+        yield f"values of {count}{', in fp8' if form else ''}", *pair
+
+
+def padded(weight: Tensor) -> Tensor:
+    """Rows are a multiple of a block, as they are in real weights."""
+    assert len(weight) % 32 in {0, 4}
+    return weight
 
 
 def attention(dtype: torch.dtype) -> Compared:
@@ -105,13 +155,20 @@ def attention(dtype: torch.dtype) -> Compared:
             ours = OURS.latent_attention(queries, pool, batch, rank=40, scale=0.2)
         theirs = reference.latent_attention(queries, pool, batch, rank=40, scale=0.2)[last:]
         yield f"attention of {counts} to {contexts}", ours, theirs
+        if len(queries) <= 4:
+            kv_b = rand(heads * 30, 40, dtype=dtype) * 0.2
+            pair = (
+                k.latent_values(queries, pool, batch, kv_b, rank=40, num_values=20, scale=0.2)
+                for k in (OURS, reference)
+            )
+            yield f"attention of {counts} to {contexts}, values", *pair
     batch = replace(batch, visible=torch.zeros_like(batch.visible))
     nothing = OURS.latent_attention(queries[last:], pool, batch, rank=40, scale=0.2)
     yield "attention to nothing", nothing, torch.zeros_like(nothing)
-    for counts, contexts in (([5], [5]), ([33, 3], [70, 150])):
+    for counts, contexts in (([5], [5]), ([17, 3], [70, 150])):
         batch = batch_of(counts, contexts, num_latent=0)
         batch = replace(batch, page_table=batch.page_table.to(DEVICE))
-        queries, kv_b = rand(sum(counts), 5, 16, dtype=dtype), rand(5, 24, 40, dtype=dtype) * 0.2
+        queries, kv_b = rand(sum(counts), 5, 16, dtype=dtype), rand(5 * 24, 40, dtype=dtype) * 0.2
         yield (
             f"expanded attention of {counts}",
             *(
@@ -137,7 +194,7 @@ def owners_of(counts: list[int], contexts: list[int]) -> dict[str, Tensor]:
 
 def mixtures(dtype: torch.dtype) -> Compared:
     """Both forms of the mixture, on few and many tokens, with and without shared experts."""
-    for num_tokens, num_shared, width in ((1, 1, 24), (5, 0, 40), (150, 1, 24)):
+    for num_tokens, num_shared, width in ((1, 1, 24), (2, 0, 40), (150, 1, 24)):
         gate_up = rand(8 + num_shared, 2 * width, 48, dtype=dtype) * 0.2
         down = rand(8 + num_shared, 48, width, dtype=dtype) * 0.2
         hidden = rand(num_tokens, 48, dtype=dtype)
@@ -167,7 +224,7 @@ def scaled_mixtures(dtype: torch.dtype) -> Compared:
         Form(int4=False, rows=32, columns=32),
         Form(int4=False, rows=1, columns=None),
     )
-    for form, (num_tokens, num_shared) in itertools.product(forms, ((1, 1), (5, 0), (60, 1))):
+    for form, (num_tokens, num_shared) in itertools.product(forms, ((1, 1), (2, 0), (20, 1))):
         width, hidden_size = (64, 96) if form.columns else (40, 72)
         plain = [
             rand(8 + num_shared, 2 * width, hidden_size) * 0.2,
@@ -181,15 +238,10 @@ def scaled_mixtures(dtype: torch.dtype) -> Compared:
             "num_shared": num_shared,
         }
         theirs = reference.experts(hidden, gate_up, down, **options)
-        if num_tokens == 1:
-            ours = OURS.experts(hidden, gate_up, down, **options)
-            yield f"the form that is chosen for {form}", *by_row(ours, theirs)
-        forms_of = (scaled_experts_of_few, scaled_experts_of_many)
-        for run in forms_of if num_tokens < 20 else forms_of[1:]:
-            ours = run(hidden, gate_up, down, **options)
-            pair = (ours, theirs) if dtype is torch.float32 else by_row(ours, theirs)
-            kind = "int4" if form.int4 else f"scaled fp8 ({form.rows})"
-            yield f"{run.__name__}, {kind}: {num_tokens}", *pair
+        ours = OURS.experts(hidden, gate_up, down, **options)
+        pair = (ours, theirs) if dtype is torch.float32 else by_row(ours, theirs)
+        kind = "int4" if form.int4 else f"fp8 ({form.rows})"
+        yield f"experts in {kind} of {num_tokens}", *pair
 
 
 def rounded(weight: Tensor, form: Form) -> Scaled:
@@ -212,6 +264,33 @@ def routing(dtype: torch.dtype) -> Compared:
         )
         dense = torch.zeros(6, 8, device=DEVICE)
         yield "routing", dense.scatter(1, ours, parts), dense.scatter(1, theirs, shares)
+
+
+def blocks(dtype: torch.dtype) -> Compared:
+    """Feed-forward blocks from the stream to the stream, on few tokens and on more."""
+    config = config_of()
+    router, bias = rand(8, 48), rand(8)
+    gate_up, down = rand(9, 64, 48) * 0.2, rand(9, 48, 32) * 0.2
+    gate_up, down, norm = gate_up.to(dtype), down.to(dtype), rand(48, dtype=dtype)
+    many = rand(40, 48, dtype=dtype)
+    normed = reference.rms_norm(many, norm, config.rms_norm_eps).float()
+    best = ((normed @ router.T).sigmoid() + bias).topk(3).values
+    # A choice by a hair may fall either way; these do not.
+    clear = many[best[:, 1] - best[:, 2] > 0.02]
+    for count in (1, 3, 20):
+        hidden = clear[:count]
+        pair = (
+            k.mixture(
+                hidden.clone(), gate_up, down, norm=norm, router=router, bias=bias, config=config
+            )
+            for k in (OURS, reference)
+        )
+        yield f"mixture of {count}", *by_row(*pair)
+        pair = (
+            k.dense(hidden.clone(), gate_up[0], down[0], norm=norm, eps=1e-5)
+            for k in (OURS, reference)
+        )
+        yield f"dense of {count}", *by_row(*pair)
 
 
 def networks(dtype: torch.dtype) -> Compared:
@@ -251,6 +330,36 @@ def networks(dtype: torch.dtype) -> Compared:
     yield "network", *by_row(*hidden)
 
 
+def programs_a_layer(count: int) -> int:
+    """What one more layer adds to a step of so many tokens: programs, and operations of torch."""
+    totals: list[int] = []
+    limit, model_module.ABSORB_BELOW_BYTES = (
+        model_module.ABSORB_BELOW_BYTES,
+        0,
+    )  # as if it were large
+    for num_layers in (2, 3):
+        config = config_of(num_hidden_layers=num_layers)
+        weights = allocate(config, dtype=torch.float32, device=DEVICE, prediction=False)
+        randomize(weights, 0)
+        batch = batch_of([1] * count, [9] * count, num_latent=count)
+        places = torch.arange(count, device=DEVICE)
+        batch = replace(
+            batch,
+            tokens=places,
+            positions=places,
+            slots=places,
+            page_table=batch.page_table.to(DEVICE),
+            **owners_of([1] * count, [9] * count),
+        )
+        model = Model(config, weights, OURS)
+        pool = rand(num_layers, 12, PAGE_SIZE, 48)
+        with Launches() as launches:
+            model.forward(batch, pool)
+        totals.append(launches.count)
+    model_module.ABSORB_BELOW_BYTES = limit
+    return totals[1] - totals[0]
+
+
 def by_row(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
     """How long each row's difference is, in lengths of the row, and what it should be."""
     differences = (ours.float() - theirs.float()).norm(dim=1) / theirs.float().norm(dim=1)
@@ -283,8 +392,11 @@ def let_bounds_be_tensors() -> None:
     interpreter._patch_lang_tensor = patch_more
 
 
+COUNTED = (1, 4, 5)
+
 SUBJECTS = (
-    norms, cache, products, attention, mixtures, scaled_mixtures, routing, networks, sorting
+    norms, cache, products, scaled_products, queries, attention, mixtures, scaled_mixtures, routing,
+    blocks, networks, sorting,
 )  # fmt: skip
 
 
@@ -292,7 +404,9 @@ def main() -> None:
     """Compare everything in both dtypes."""
     if INTERPRETED:
         let_bounds_be_tensors()
-        attention_programs.FULL_GRID = 6  # time goes by programs
+        # Time goes by programs.
+        attention_programs.FULL_GRID = 6
+        few_programs.UP_TILE = few_programs.DOWN_TILE = (32, 64)
     for dtype in (torch.float32, torch.bfloat16):
         for subject in SUBJECTS:
             for name, ours, theirs in subject(dtype):
@@ -300,6 +414,9 @@ def main() -> None:
                 torch.testing.assert_close(ours, theirs, atol=limit, rtol=limit, msg=None)
                 difference = (ours.float() - theirs.float()).abs().max()
                 print(f"{dtype!s:16}{name:44}{float(difference):.1e}")
+    if INTERPRETED:
+        for count in COUNTED:
+            print(f"programs a layer, {count} tokens: {programs_a_layer(count)}")
 
 
 if __name__ == "__main__":

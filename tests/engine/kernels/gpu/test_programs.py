@@ -34,25 +34,38 @@ def run(module: str, **variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.timeout(400)  # 45 s of a core, more where cores are shared
 def test_programs_compute_what_they_should() -> None:
     """Interpreted, every program agrees with its definition, ragged sizes and padding included."""
     lines = run("programs", TRITON_INTERPRET="1")
     for subject in (
         "norm",
+        "norm and",
+        "and sum",
         "rotation",
         "cache",
+        "queries of 1, carried, in fp8",
+        "values of 5, in fp8",
+        "130], values",
+        "mixture of 1",
+        "mixture of 20",
+        "dense of 1",
         "in fp8",
         "attention",
-        "few",
-        "many",
-        "few, int4",
-        "many, int4",
-        "few, scaled fp8",
-        "many, scaled fp8",
+        "of_few",
+        "of_many",
+        "experts in int4 of 1",
+        "experts in int4 of 20",
+        "experts in fp8 (1) of 1",
+        "experts in fp8 (32) of 20",
         "routing",
         "network",
     ):
         assert any(subject in line for line in lines), subject
+    page = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
+    assert "9 a layer for up to 4 tokens and 10 for up to 16" in page
+    counted = [line for line in lines if line.startswith("programs a layer")]
+    assert [line.rsplit(" ", 1)[1] for line in counted] == ["9", "9", "10"], counted
     num_wide, num_narrow = (sum(kind in line for line in lines) for kind in ("float32", "bfloat16"))
     assert num_narrow == num_wide - 1, "the network alone is compared in fp32 only"
 

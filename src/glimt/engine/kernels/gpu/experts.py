@@ -1,10 +1,9 @@
 # Triton has no types: programs and their launches are checked by running them.
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
-"""A mixture of experts: two programs for few tokens, two grouped products for many.
+"""A mixture of experts for many tokens: two grouped products.
 
-Few tokens: every token's experts are read where they lie, the shared one as one more, and nothing
-is sorted or copied. Many tokens: assignments are sorted by expert into tiles of one expert each,
-without asking the device how many there are, so both forms fit a CUDA graph.
+Assignments are sorted by expert into tiles of one expert each, without asking the device how many
+there are, so that it fits a CUDA graph.
 """
 
 import torch
@@ -14,70 +13,9 @@ from torch import Tensor
 
 from glimt.engine.kernels.gpu.tile import INTERPRETED, dot
 
-FEW_TOKENS = 16
-"""Up to this many tokens go expert by expert; above, tokens of one expert share its weights."""
-
 SMALL_TILE, LARGE_TILE = 16, 64
 """Assignments of one tile of the grouped products: few while each expert has few, and as many as
 the tensor cores take at once where it has many, because every tile reads the weight again."""
-
-
-@triton.jit
-def few_gate_up_program(
-    values, weight, chosen, gated, values_stride,
-    I: tl.constexpr, H: tl.constexpr, TOP: tl.constexpr, SLOTS: tl.constexpr,
-    ROUTED: tl.constexpr, BLOCK_I: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """silu(gate) * up of one expert of one token, BLOCK_I values of it."""
-    slot = tl.program_id(1) % SLOTS
-    token = (tl.program_id(1) // SLOTS).to(tl.int64)
-    expert = tl.load(chosen + token * TOP + slot, mask=slot < TOP, other=0).to(tl.int64)
-    expert = tl.where(slot < TOP, expert, ROUTED + slot - TOP)
-    row = tl.program_id(0) * BLOCK_I + tl.arange(0, BLOCK_I)
-    column = tl.arange(0, BLOCK_K)
-    source = weight + expert * (2 * I * H) + row[:, None] * H + column[None, :]
-    gate = tl.zeros([BLOCK_I, BLOCK_K], tl.float32)
-    up = tl.zeros([BLOCK_I, BLOCK_K], tl.float32)
-    for start in range(0, H, BLOCK_K):
-        within = column < H - start
-        inside = (row < I)[:, None] & within[None, :]
-        line = tl.load(values + token * values_stride + start + column, mask=within, other=0.0)
-        line = line.to(tl.float32)[None, :]
-        gate += tl.load(source + start, mask=inside, other=0.0).to(tl.float32) * line
-        up += tl.load(source + I * H + start, mask=inside, other=0.0).to(tl.float32) * line
-    kind = values.dtype.element_ty
-    opened = tl.sum(gate, 1).to(kind).to(tl.float32)
-    opened = (opened * tl.sigmoid(opened)).to(kind).to(tl.float32)
-    target = gated + tl.program_id(1).to(tl.int64) * I
-    tl.store(target + row, opened * tl.sum(up, 1).to(kind).to(tl.float32), mask=row < I)
-
-
-@triton.jit
-def few_down_program(
-    gated, weight, chosen, shares, out,
-    I: tl.constexpr, H: tl.constexpr, TOP: tl.constexpr, SLOTS: tl.constexpr,
-    ROUTED: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """The weighted sum over the experts of one token, BLOCK_H values of it."""
-    token = tl.program_id(1).to(tl.int64)
-    row = tl.program_id(0) * BLOCK_H + tl.arange(0, BLOCK_H)
-    column = tl.arange(0, BLOCK_K)
-    total = tl.zeros([BLOCK_H], tl.float32)
-    for slot in range(SLOTS):
-        expert = tl.load(chosen + token * TOP + slot, mask=slot < TOP, other=0).to(tl.int64)
-        expert = tl.where(slot < TOP, expert, ROUTED + slot - TOP)
-        share = tl.load(shares + token * TOP + slot, mask=slot < TOP, other=1.0)
-        source = weight + expert * (H * I) + row[:, None] * I + column[None, :]
-        part = tl.zeros([BLOCK_H, BLOCK_K], tl.float32)
-        for start in range(0, I, BLOCK_K):
-            within = column < I - start
-            line = tl.load(
-                gated + (token * SLOTS + slot) * I + start + column, mask=within, other=0.0
-            )
-            tile = tl.load(source + start, mask=(row < H)[:, None] & within[None, :], other=0.0)
-            part += tile.to(tl.float32) * line.to(tl.float32)[None, :]
-        total += tl.sum(part, 1) * share
-    tl.store(out + token * H + row, total, mask=row < H)
 
 
 @triton.jit
@@ -121,52 +59,6 @@ def grouped_program(
             opened = (opened * tl.sigmoid(opened)).to(kind).to(tl.float32)
             first = opened * second.to(kind).to(tl.float32)
         tl.store(target, first, mask=real[:, None] & (row < N)[None, :])
-
-
-def experts(
-    hidden: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
-    *,
-    chosen: Tensor,
-    shares: Tensor,
-    num_shared: int,
-) -> Tensor:
-    """As `reference.experts`, in the form that suits the number of tokens."""
-    few = len(hidden) <= FEW_TOKENS
-    form = experts_of_few if few else experts_of_many
-    return form(hidden, gate_up, down, chosen=chosen, shares=shares, num_shared=num_shared)
-
-
-def experts_of_few(
-    hidden: Tensor,
-    gate_up: Tensor,
-    down: Tensor,
-    *,
-    chosen: Tensor,
-    shares: Tensor,
-    num_shared: int,
-) -> Tensor:
-    """As `reference.experts`; each token reads its experts by itself."""
-    count, size = hidden.shape
-    total, width = len(gate_up), gate_up.shape[1] // 2
-    top = chosen.shape[1]
-    slots = top + num_shared
-    gated = hidden.new_empty(count, slots, width)
-    out = hidden.new_empty(count, size)
-    if not count:
-        return out
-    few_gate_up_program[(triton.cdiv(width, 16), count * slots)](
-        hidden, gate_up, chosen, gated, hidden.stride(0),
-        I=width, H=size, TOP=top, SLOTS=slots, ROUTED=total - num_shared,
-        BLOCK_I=16, BLOCK_K=128, num_warps=4, num_stages=4,
-    )  # fmt: skip
-    few_down_program[(triton.cdiv(size, 8), count)](
-        gated, down, chosen, shares, out,
-        I=width, H=size, TOP=top, SLOTS=slots, ROUTED=total - num_shared,
-        BLOCK_H=8, BLOCK_K=256, num_warps=4, num_stages=4,
-    )  # fmt: skip
-    return out
 
 
 def experts_of_many(

@@ -1,6 +1,6 @@
 # Triton has no types: programs and their launches are checked by running them.
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
-"""Programs that work on one row of a tensor: norms, rotation, cache write, choice of experts.
+"""Programs that work on one row of a tensor: norms, rotation, cache write.
 
 A row fits a program's registers, so it is read once and written once. What each computes is the
 function of the same name in `glimt.engine.kernels.reference`, roundings included. Arithmetic is in
@@ -17,19 +17,13 @@ from glimt.engine.kernels.gpu.tile import power_of_two
 
 @triton.jit
 def rms_norm_program(
-    values, residual, weight, out, total_out,
-    values_stride, residual_stride, eps,
-    N: tl.constexpr, ADD: tl.constexpr, BLOCK: tl.constexpr,
+    values, weight, out, values_stride, eps, N: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """One row, added to the residual first where ADD says so."""
+    """One row."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < N
     total = tl.load(values + row * values_stride + column, mask=inside, other=0.0)
-    if ADD:
-        more = tl.load(residual + row * residual_stride + column, mask=inside, other=0.0)
-        total = (total.to(tl.float32) + more.to(tl.float32)).to(more.dtype)
-        tl.store(total_out + row * N + column, total, mask=inside)
     wide = total.to(tl.float32)
     scale = tl.rsqrt(tl.sum(wide * wide, 0) / N + eps)
     gain = tl.load(weight + column, mask=inside, other=0.0)
@@ -55,14 +49,12 @@ def rotate_program(
 
 
 @triton.jit
-def store_program(
-    pool, rows, norm, turns, slots, rows_stride, eps,
+def store_row(
+    pool, source, norm, turns, slots, row, eps,
     RANK: tl.constexpr, HALF: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_HALF: tl.constexpr,
 ):  # fmt: skip
     """One new row of the cache: the latent normalised, the key rotated, both into their slot."""
-    row = tl.program_id(0).to(tl.int64)
     target = pool + tl.load(slots + row).to(tl.int64) * (RANK + 2 * HALF)
-    source = rows + row * rows_stride
     column = tl.arange(0, BLOCK_RANK)
     inside = column < RANK
     latent = tl.load(source + column, mask=inside, other=0.0)
@@ -83,31 +75,16 @@ def store_program(
 
 
 @triton.jit
-def choose_program(
-    logits, bias, chosen, shares, factor,
-    E: tl.constexpr, TOP: tl.constexpr, NORMALIZE: tl.constexpr, BLOCK: tl.constexpr,
-    BLOCK_TOP: tl.constexpr,
+def store_program(
+    pool, rows, norm, turns, slots, rows_stride, eps,
+    RANK: tl.constexpr, HALF: tl.constexpr, BLOCK_RANK: tl.constexpr, BLOCK_HALF: tl.constexpr,
 ):  # fmt: skip
-    """The TOP experts of one token; the bias steers the choice, never the share."""
+    """A row for each program."""
     row = tl.program_id(0).to(tl.int64)
-    expert = tl.arange(0, BLOCK)
-    inside = expert < E
-    scores = tl.sigmoid(tl.load(logits + row * E + expert, mask=inside, other=0.0))
-    choice = scores + tl.load(bias + expert, mask=inside, other=0.0)
-    choice = tl.where(inside, choice, float("-inf"))
-    place = tl.arange(0, BLOCK_TOP)
-    numbers = tl.zeros([BLOCK_TOP], tl.int64)
-    parts = tl.zeros([BLOCK_TOP], tl.float32)
-    for index in tl.static_range(TOP):
-        best = tl.argmax(choice, 0)
-        part = tl.sum(tl.where(expert == best, scores, 0.0), 0)
-        numbers = tl.where(place == index, best.to(tl.int64), numbers)
-        parts = tl.where(place == index, part, parts)
-        choice = tl.where(expert == best, float("-inf"), choice)
-    if NORMALIZE:
-        parts = parts / (tl.sum(parts, 0) + 1e-20)
-    tl.store(chosen + row * TOP + place, numbers, mask=place < TOP)
-    tl.store(shares + row * TOP + place, parts * factor, mask=place < TOP)
+    store_row(
+        pool, rows + row * rows_stride, norm, turns, slots, row, eps, RANK, HALF, BLOCK_RANK,
+        BLOCK_HALF,
+    )  # fmt: skip
 
 
 def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -116,26 +93,10 @@ def rms_norm(values: Tensor, weight: Tensor, eps: float) -> Tensor:
     out = torch.empty(count, size, dtype=values.dtype, device=values.device)
     if count:
         rms_norm_program[(count,)](
-            values, values, weight, out, out, values.stride(0), 0, eps,
-            N=size, ADD=False, BLOCK=power_of_two(size), num_warps=4,
+            values, weight, out, values.stride(0), eps,
+            N=size, BLOCK=power_of_two(size), num_warps=4,
         )  # fmt: skip
     return out
-
-
-def add_rms_norm(
-    values: Tensor, residual: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
-    """[T, N] twice → (normed sum, sum)."""
-    count, size = values.shape
-    out, total = (
-        torch.empty(count, size, dtype=values.dtype, device=values.device) for _ in range(2)
-    )
-    if count:
-        rms_norm_program[(count,)](
-            values, residual, weight, out, total, values.stride(0), residual.stride(0), eps,
-            N=size, ADD=True, BLOCK=power_of_two(size), num_warps=4,
-        )  # fmt: skip
-    return out, total
 
 
 def rotate(values: Tensor, rotations: Tensor) -> None:
@@ -162,19 +123,3 @@ def store(
             RANK=rank, HALF=half, BLOCK_RANK=power_of_two(rank), BLOCK_HALF=power_of_two(half),
             num_warps=4,
         )  # fmt: skip
-
-
-def choose(
-    logits: Tensor, bias: Tensor, *, top: int, normalize: bool, factor: float
-) -> tuple[Tensor, Tensor]:
-    """Router logits [T, E] fp32 → expert numbers [T, top] int64 and shares [T, top] fp32."""
-    count, size = logits.shape
-    chosen = torch.empty(count, top, dtype=torch.int64, device=logits.device)
-    shares = torch.empty(count, top, dtype=torch.float32, device=logits.device)
-    if count:
-        choose_program[(count,)](
-            logits, bias, chosen, shares, factor,
-            E=size, TOP=top, NORMALIZE=normalize, BLOCK=power_of_two(size),
-            BLOCK_TOP=power_of_two(top), num_warps=1,
-        )  # fmt: skip
-    return chosen, shares
