@@ -22,6 +22,7 @@ from glimt.data.responses import ResponseStore
 from glimt.engine.messages import EngineInfo
 from glimt.gateway.answer import Gateway
 from glimt.gateway.meter import Meter
+from glimt.gateway.naming import Naming
 from glimt.gateway.registry import Registry
 from glimt.gateway.thoughts import ThoughtKey
 
@@ -63,7 +64,14 @@ class House:
         roads = None if self._elsewhere is None else self._elsewhere.roads
         self.app: Edge = create_app(
             Services(
-                gateway=Gateway(registry, self.model, self.meter, clock=clock, roads=roads),
+                gateway=Gateway(
+                    registry,
+                    self.model,
+                    self.meter,
+                    clock=clock,
+                    roads=roads,
+                    naming=Naming(config.rules, config.presets),
+                ),
                 readiness=self.model,
                 meter=self.meter,
                 clock=clock,

@@ -17,9 +17,11 @@ import msgspec
 
 from glimt.api.settings import HttpSettings
 from glimt.catalog.settings import CatalogSettings, ProviderSettings
+from glimt.core.errors import InvalidRequest
 from glimt.data.settings import DataSettings
 from glimt.engine.settings import EngineSettings
 from glimt.gateway.attempt import AttemptSettings
+from glimt.gateway.naming import Naming, Preset, Rule
 from glimt.gateway.policy import Policy
 
 DEFAULT_PORT: Final = 4747
@@ -69,6 +71,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         processes: How many processes take requests; they share one engine.
         drain_s: How long answers under way may take to finish once the server is told to stop.
         providers: Other places that serve models, each under `[providers.NAME]`.
+        presets: Bundles of model, wishes and defaults, each under `[presets.NAME]`; a request asks
+            for "@preset/NAME".
+        rules: What becomes of models' names, each under `[[rules]]`; the first that fits is taken.
         home: The folder for configuration, downloaded models and data; not a key of the file.
     """
 
@@ -85,6 +90,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     routing: Policy = Policy()
     attempts: AttemptSettings = AttemptSettings()
     providers: dict[str, ProviderSettings] = {}
+    presets: dict[str, Preset] = {}
+    rules: tuple[Rule, ...] = ()
     home: Path = Path()
 
 
@@ -222,6 +229,10 @@ def _check(config: Config) -> None:
     for name, value in msgspec.structs.asdict(config.attempts).items():
         if not isinstance(value, bool) and not value > 0:
             raise ConfigError(f"attempts.{name}: must be more than 0.")
+    try:
+        Naming(config.rules, config.presets).check()
+    except InvalidRequest as error:
+        raise ConfigError(error.message) from error
     if not 0 <= config.data.responses_days <= MAX_DAYS:
         raise ConfigError(f"data.responses_days: takes 0 to {MAX_DAYS}; 0 keeps none.")
     if any(not key.strip() for key in config.api_keys):

@@ -19,6 +19,7 @@ from glimt.gateway.closing import closing
 from glimt.gateway.deadline import Deadline
 from glimt.gateway.merge import merged
 from glimt.gateway.meter import Meter
+from glimt.gateway.naming import Naming
 from glimt.gateway.places import Offer, local_offer, local_offers
 from glimt.gateway.preferences import refuse_variant
 from glimt.gateway.readiness import Readiness, require_ready
@@ -38,8 +39,13 @@ class Gateway:
         *,
         clock: Clock | None = None,
         roads: Roads | None = None,
+        naming: Naming | None = None,
     ) -> None:
-        """`roads` lead elsewhere; without them there is what the registry has."""
+        """`roads` lead elsewhere; without them there is what the registry has.
+
+        `naming` says what a request's name stands for in this house.
+        """
+        self._naming = naming or Naming()
         self._registry = registry
         self._readiness = readiness
         self._meter = meter
@@ -65,6 +71,7 @@ class Gateway:
             Unavailable: It is not known yet.
         """
         self.offers()
+        name = self._naming.meant(Request(model=name))[0].model
         if self._roads is None:
             return local_offer(self._registry, name)
         return self._roads.places.offer(name, self._registry)
@@ -82,7 +89,10 @@ class Gateway:
             GlimtError: Nobody can answer, or whoever tried failed.
         """
         self._admit()
+        request, said = self._naming.meant(request)
         road = self._plan(request)
+        if said:
+            road = msgspec.structs.replace(road, warnings=(*said, *road.warnings))
         start_s = self._clock.monotonic() if since_s is None else since_s
         attempt = self._attempt(road, request, start_s)
         if request.deadline_s is not None:
@@ -112,6 +122,7 @@ class Gateway:
             GlimtError: Nobody would answer, or whoever can tell failed.
         """
         self._admit()
+        request, _ = self._naming.meant(request)
         road = self._plan(request)
         failure: GlimtError | None = None
         for step in road.steps:
@@ -170,7 +181,7 @@ class Gateway:
     def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
         if self._roads is not None:
             return self._roads.attempts.answer(
-                request, road.steps, start_s=start_s, explain=road.explain
+                request, road.steps, start_s=start_s, explain=road.explain, keep=road.keep
             )
         return road.steps[0].provider.answer(msgspec.structs.replace(request, model=road.model))
 

@@ -110,11 +110,13 @@ class Attempts:
         *,
         start_s: float,
         explain: Callable[[], str] = str,
+        keep: Callable[[str], None] | None = None,
     ) -> AsyncIterator[Batch]:
         """The answer of the first step that gives one; `Started.route` tells who was tried.
 
         What breaks off in the middle is gone on with by a later step that can (`gateway.resume`);
-        `Finished.route` tells so. `Finished.trace` has all of it, with the words of `explain`.
+        `Finished.route` tells so. `Finished.trace` has all of it, with the words of `explain`;
+        `keep` hears whose answer it was.
 
         Raises:
             GlimtError: The last step's failure, or the first that no other place could mend; its
@@ -126,6 +128,8 @@ class Attempts:
             async with closing(events):
                 async for batch in events:
                     yield batch
+            if keep is not None and trail.answered:
+                keep(trail.answered)
         except GlimtError as error:
             trail.failure = error
             error.trace = trail.trace()

@@ -4,7 +4,7 @@ Joins what the catalog knows, what the engine here offers, what was measured and
 choosing is `gateway.plan`, trying is `gateway.attempt`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -18,17 +18,19 @@ from glimt.gateway.attempt import Attempts, AttemptSettings, Step
 from glimt.gateway.candidates import HERE, candidates
 from glimt.gateway.circuit import Circuits
 from glimt.gateway.meter import Meter
+from glimt.gateway.needs import conversation
 from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
 from glimt.gateway.registry import Deployment as Registered, Registry
 from glimt.gateway.stats import Stats
+from glimt.gateway.sticky import Moved
 
 
 class Road(msgspec.Struct, frozen=True, kw_only=True):
     """What will be tried. `model` names it in numbers: that of the first step.
 
-    `explain` makes the reasons of the order in words.
+    `explain` makes the reasons of the order in words, `keep` hears who answered.
     """
 
     steps: tuple[Step, ...]
@@ -36,6 +38,7 @@ class Road(msgspec.Struct, frozen=True, kw_only=True):
     stands_in: bool = False
     warnings: tuple[str, ...] = ()
     explain: Callable[[], str] = str
+    keep: Callable[[str], None] | None = None
 
 
 class Roads:
@@ -69,6 +72,7 @@ class Roads:
         self._policy = policy or Policy()
         self._stats = stats
         self._circuits = Circuits(clock)
+        self._moved = Moved(clock)
         self.places = Places(self._available, stats, self._circuits.marked)
         self.attempts = Attempts(
             stats, self._circuits, settings or AttemptSettings(), clock=clock, meter=meter
@@ -96,7 +100,8 @@ class Roads:
             raise ModelNotFound(
                 f"There is no model {request.model!r} here. There is: {known}.", param="model"
             )
-        made = plan(request, found, self._stats, self._policy)
+        held = self._moved.place(conversation(request)) if self._moved else ""
+        made = plan(request, found, self._stats, self._policy, sticky=held)
         if not made.steps:
             raise self._nobody(made, request.model)
         steps = tuple(self._step(deployment, registry) for deployment in made.steps)
@@ -107,7 +112,18 @@ class Roads:
             stands_in=bool(made.stand_ins),
             warnings=made.warnings,
             explain=made.explain,
+            keep=lambda deployment: self._keep(request, steps, held, deployment),
         )
+
+    def _keep(self, request: Request, steps: Sequence[Step], held: str, answered: str) -> None:
+        """A conversation that was answered elsewhere than the plan would have it stays there.
+
+        Not away from the engine here, where that comes first: it costs nothing and comes back.
+        """
+        local = any(step.local for step in steps) and self._policy.prefer_local
+        moved = answered != steps[0].deployment.id and not local and not request.routing.order
+        if moved or held:
+            self._moved.note(conversation(request), answered)
 
     def _step(self, deployment: Deployment, registry: Registry) -> Step:
         if deployment.provider == HERE.slug:

@@ -48,6 +48,12 @@ class Trail:
         self.failure: GlimtError | None = None
         self.given_up: set[str] = set()
 
+    @property
+    def answered(self) -> str:
+        """The deployment that finished it, if one did."""
+        last = self._attempts[-1] if self._finished else None
+        return "" if last is None or last.code else last.target.deployment
+
     def add(self, target: Target, outcome: Outcome, error: GlimtError | None) -> None:
         """An attempt is over."""
         if outcome.fault != "none":
