@@ -5,7 +5,7 @@ shift; `names` learns which of the client's messages each of core's is. Knows no
 the request, nor of what a model makes of a part: a text-only model refuses images itself.
 """
 
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 _DECODER: Final[msgspec.json.Decoder[list[MessageField]]] = decoder(list[MessageField])
 _BLOCKS: Final[msgspec.json.Decoder[list[Block]]] = decoder(list[Block])
-_TEXT_OR_BLOCKS: Final = cast("type[object]", str | list[Any])
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _ELSEWHERE: Final = (
     "server_tool_use",
@@ -101,11 +100,9 @@ class Reader:
         self._messages.append(Message(role=role, parts=tuple(parts)))
 
     def _system(self, raw: msgspec.Raw) -> None:
-        if bytes(raw).startswith(b'"'):
+        if Fields.is_text(raw, "system"):
             content: str | list[Block] = decode_as(raw, str, "system")
         else:
-            if not bytes(raw).startswith(b"["):
-                decode_as(raw, _TEXT_OR_BLOCKS, "system")  # Raises, with both kinds.
             try:
                 content = _BLOCKS.decode(raw)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
