@@ -102,10 +102,10 @@ def _clock(runner: Runner, core: EngineCore) -> tuple[dict[str, float], float]:
     samples: dict[str, list[float]] = defaultdict(list)
     inner = 0.0
 
-    def clocked_forward(step: Any) -> torch.Tensor:
+    def clocked_forward(step: Any, before: torch.Tensor | None = None) -> torch.Tensor:
         nonlocal inner
         started = time.thread_time()
-        logits = forward(step)
+        logits = forward(step, before)
         inner = time.thread_time() - started
         return logits
 
