@@ -19,6 +19,7 @@ from glimt.engine.batching import make_batch, order_of
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import GenerationDefaults, ModelConfig
 from glimt.engine.graphs import Graphs
+from glimt.engine.keeping import forms_of, kept_by
 from glimt.engine.kernels import reference
 from glimt.engine.kernels.choice import choose_kernels
 from glimt.engine.kernels.cpu import CpuKernels
@@ -260,16 +261,13 @@ def _read_weights(
 ) -> Weights:
     dtype = _choose_dtype(settings, config, device)
     if settings.load_format == "dummy":
-        if settings.weights != "auto":
-            raise CheckpointError(f'load_format "dummy" has no weights {settings.weights!r}.')
+        forms = forms_of(kept_by(settings, device), config)
         prediction = config.num_mtp_layers > 0
-        weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
+        weights = allocate(config, dtype=dtype, device=device, prediction=prediction, forms=forms)
         randomize(weights, settings.seed or DUMMY_SEED)
         return weights
-    experts = "plain" if device.type == "cpu" else "fp8"
-    if settings.weights == "int4-experts":
-        experts = "int4"
-    return load_weights(path, config, dtype=dtype, device=device, progress=report, experts=experts)
+    keep = kept_by(settings, device)
+    return load_weights(path, config, dtype=dtype, device=device, progress=report, keep=keep)
 
 
 def _allocate_pool(
