@@ -252,6 +252,21 @@ async def test_over_tls(tmp_path: Path):
     assert [exchange.body for exchange in server.requests] == [b"x"]
 
 
+async def test_what_is_packed_is_refused():
+    """An answer in an encoding that nobody asked for is named as such, and not read."""
+
+    async def packs(exchange: Exchange) -> None:
+        await exchange.document(200, {"a": 1}, extra="content-encoding: gzip\r\n")
+
+    async with serving(packs) as server:
+        http = Http([server.url])
+        with pytest.raises(UpstreamError, match="packed") as caught:
+            async with http.post(server.url, b"", headers={}, provider="p"):
+                pass
+        await http.close()
+    assert caught.value.code == "upstream_malformed"
+
+
 async def test_how_a_request_is_written():
     """Head and body as the address says; a header cannot bring another one along."""
     seen: list[tuple[bytes, bytes]] = []

@@ -96,8 +96,15 @@ class _Exchange:
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> Response:
-        self._connection = await self._http.ask(self._target, self._request, self._provider)
-        return Response(self._connection, self._provider, self._http.idle_s)
+        connection = await self._http.ask(self._target, self._request, self._provider)
+        if connection.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            connection.cut()
+            self._http.leave(self._target, connection)
+            raise UpstreamError(
+                f"{self._provider} packed its answer, unasked.", code="upstream_malformed"
+            )
+        self._connection = connection
+        return Response(connection, self._provider, self._http.idle_s)
 
     async def __aexit__(
         self,
