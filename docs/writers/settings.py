@@ -30,25 +30,32 @@ def settings() -> str:
         "max_sequences = 128",
         "```",
     ]
-    sections: list[tuple[str, type[msgspec.Struct]]] = [("", Config)]
-    sections += [
-        (field.name, field.type)
-        for field in msgspec.structs.fields(Config)
-        if _is_struct(field.type)
-    ]
-    for name, kind in sections:
+    sections: list[tuple[str, type[msgspec.Struct]]] = [("Top level", Config)]
+    for field in msgspec.structs.fields(Config):
+        sections += _section(field.name, field.type)
+    for heading, kind in sections:
+        prefix = "" if kind is Config else heading.strip("[]") + "."
         parts += [
             "",
-            f"## [{name}]" if name else "## Top level",
+            f"## {heading}",
             "",
             "| key | takes | default | variable | |",
             "|---|---|---|---|---|",
-            *_settings_rows(kind, f"{name}." if name else ""),
+            *_settings_rows(kind, prefix, listed=heading.startswith("[[")),
         ]
     return "\n".join(parts)
 
 
-def _settings_rows(kind: type[msgspec.Struct], prefix: str) -> list[str]:
+def _section(name: str, kind: Any) -> list[tuple[str, type[msgspec.Struct]]]:
+    """The heading of a key that has keys of its own: once, by any name, or any number of times."""
+    if _is_struct(kind):
+        return [(f"[{name}]", kind)]
+    inner = [argument for argument in typing.get_args(kind) if _is_struct(argument)]
+    heading = f"[{name}.NAME]" if typing.get_origin(kind) is dict else f"[[{name}]]"
+    return [(heading, struct) for struct in inner]
+
+
+def _settings_rows(kind: type[msgspec.Struct], prefix: str, *, listed: bool) -> list[str]:
     explained = _attributes(kind)
     rows: list[str] = []
     for item in msgspec.structs.fields(kind):
@@ -59,9 +66,11 @@ def _settings_rows(kind: type[msgspec.Struct], prefix: str) -> list[str]:
             default = item.default_factory()
         shown = "" if default is None or default is msgspec.NODEFAULT else f"`{_toml(default)}`"
         name = f"{prefix}{item.name}"
-        environment = "GLIMT__" + name.upper().replace(".", "__")
+        variable = "GLIMT__" + name.upper().replace(".", "__")
+        # What has no name cannot be named by a variable either.
+        told = "" if listed else f"`{variable}`"
         rows.append(
-            f"| `{name}` | {_type_name(item.type)} | {shown} | `{environment}` "
+            f"| `{name}` | {_type_name(item.type)} | {shown} | {told} "
             f"| {explained.get(item.name, '')} |"
         )
     return rows

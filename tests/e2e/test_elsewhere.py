@@ -1,13 +1,16 @@
 """A whole server with keys of other places: it asks them, and says whom it asked."""
 
 import asyncio
+import json
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from openai import OpenAI, RateLimitError
+from openrouter import OpenRouter
 
 from tests.e2e.conftest import serving
 from tests.gateway.faulty import Behaviour, Exchange, Server, answer, serving as upstream
@@ -81,6 +84,34 @@ def test_a_key_is_enough(tmp_path: Path):
         assert len(server.requests) == 2
     assert "sk-house" not in (tmp_path / "server.log").read_text(encoding="utf-8")
     assert (tmp_path / "glimt.db").exists()
+
+
+def test_what_was_seen_survives_a_restart(tmp_path: Path):
+    """A server that starts again publishes what the one before it saw; presets are followed."""
+    with running(recorded) as server:
+        settings = {
+            "providers.zai.base_url": server.url,
+            "presets.fast": {"model": "glm-4.7-flash", "provider": {"order": ["zai"]}},
+        }
+        for number in (1, 2):
+            with (
+                serving(tmp_path, {"ZAI_API_KEY": "sk-house"}, **settings) as address,
+                OpenRouter(api_key="none", server_url=f"{address}/api/v1") as client,
+            ):
+                answer = client.chat.send(
+                    model="@preset/fast",
+                    messages=[{"role": "user", "content": "What is 17 + 25?"}],
+                    x_open_router_metadata="enabled",
+                )
+                assert answer.choices[0].message.content == "It is 42."
+                assert answer.openrouter_metadata is not None
+                assert answer.openrouter_metadata.requested == "@preset/fast"
+                with urllib.request.urlopen(f"{address}/v1/models/glm-4.7-flash/endpoints") as page:
+                    [place] = json.load(page)["data"]["endpoints"]
+                assert place["tag"] == "zai"
+                measured = place["glimt"]["measured"]["last_1d"]
+                assert (measured["num_attempts"], measured["uptime"]) == (number, 100)
+                assert place["latency_last_30m"]["p50"] > 0
 
 
 def test_a_limit_reaches_the_client(tmp_path: Path):

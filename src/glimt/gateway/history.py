@@ -24,6 +24,7 @@ _MOST: Final = 1e6
 _FRESH_S: Final = 1.0
 MOST_DEPLOYMENTS: Final = 1000
 MINUTE_S: Final = 60.0
+_NOTHING: Final = Summary()
 _UNSAVED_S: Final = 3600.0
 """How long what was recorded waits to be taken on, where nobody takes it."""
 _COUNTS: Final = (
@@ -82,13 +83,14 @@ class History:
 
     def summary(self, deployment: str, window_s: float) -> Summary:
         """The last `window_s` seconds, to a second, and to the width of a slice."""
+        if deployment not in self._kept:
+            return _NOTHING
         now_s = self._clock.now()
         known = self._summaries.get(deployment, {}).get(window_s)
         if known is not None and 0 <= now_s - known[0] < _FRESH_S:
             return known[1]
         summary = self._summed(deployment, window_s, now_s)
-        if deployment in self._kept:
-            self._summaries.setdefault(deployment, {})[window_s] = (now_s, summary)
+        self._summaries.setdefault(deployment, {})[window_s] = (now_s, summary)
         return summary
 
     def news(self) -> dict[str, Minutes]:
@@ -153,6 +155,7 @@ class History:
                 _drop_old(slices, now_s - lifetime_s, width)
             if not any(widths):
                 del self._kept[deployment]
+                self._summaries.pop(deployment, None)
 
     def _summed(self, deployment: str, window_s: float, now_s: float) -> Summary:
         total = Slice(ttft={}, throughput={})
@@ -161,7 +164,7 @@ class History:
         )
         width = _WIDTHS[index][0]
         first = int((now_s - window_s) // width) + 1
-        for number, seen in self._kept.get(deployment, [{} for _ in _WIDTHS])[index].items():
+        for number, seen in self._kept[deployment][index].items():
             if first <= number <= now_s // width:
                 total.add(seen)
         counts = {name: getattr(total, name) for name in _COUNTS}
