@@ -4,8 +4,9 @@
     python benchmarks/steps_in_flight.py --layers 47     GLM-4.7-Flash with random weights, on a GPU
 
 For each number of sequences and each way to sample: tokens a second while all of them decode, with
-`async_steps` "off" and "on", and whether the answers are the same. They are in float32; in bfloat16
-a batch of another size can round a near tie the other way. The prediction layer is left out.
+`async_steps` "off" and "on", and whether the answers are the same, as batches are.
+Where a prompt was cut elsewhere bfloat16, or products in TF32, can round a near tie the other way.
+The prediction layer is left out.
 The last line is JSON; the exit status is 1 where float32 answers differ.
 """
 
