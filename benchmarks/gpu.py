@@ -5,13 +5,18 @@
     python benchmarks/gpu.py --check-only    the programs interpreted on a CPU, and no timing
 
 Weights are random and of full size, made on the device. Without a GPU it says so and exits with 2.
-The last line is JSON. Decode is forward with its logits, through graphs and without; sampling and
-HTTP are not in it (`benchmarks/serving.py` has them).
+The last line is JSON; a part that fails, or for which no time is left, says so there and stops no
+other. Decode is forward with its logits, through graphs and without; the sweep over HTTP has
+sampling too. transformers runs on the same weights, in the same run; vLLM and SGLang with their own
+random ones, where they are installed. Whatever is done, it ends within ten minutes.
 """
 
 import argparse
+import gc
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,7 +36,13 @@ from glimt.engine.sequence import Scheduled, Sequence
 from glimt.engine.settings import PAGE_SIZE, EngineSettings
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # run as a script, it still is a package
 NO_GPU = 2
+LIMIT_S = 570.0
+"""Everything together: a machine may be lent for ten minutes."""
+
+LEAST_S = 15.0
+"""A part is not begun with less."""
 
 FLASH: dict[str, Any] = {
     "model_type": "glm4_moe_lite",
@@ -73,6 +84,7 @@ def main() -> int:
     parser.add_argument("--weights", default="auto", help="as engine.weights: fp8, int4-experts")
     parser.add_argument("--layers", type=int, default=47, help="a shorter network, for a try")
     options = parser.parse_args()
+    started = time.monotonic()
     if options.check_only:
         return check(interpreted=True)
     if not torch.cuda.is_available():
@@ -82,7 +94,6 @@ def main() -> int:
         return 1
     bandwidth = copy_bandwidth()
     print(f"\n{torch.cuda.get_device_name()}: copies at {bandwidth / 1e12:.2f} TB/s")
-    config = parse_config(FLASH | {"num_hidden_layers": options.layers})
     result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
@@ -90,12 +101,105 @@ def main() -> int:
         "weights": options.weights,
         "copy_tb_per_s": bandwidth / 1e12,
     }
-    result["kernels"] = kernels(config, bandwidth)
-    runner = load(options.layers, options.weights)
-    result["decode"] = decode(runner, bandwidth, quick=options.quick)
-    result["prefill"] = prefill(runner, quick=options.quick)
+    run_parts(options, Parts(result, started), bandwidth)
     print(json.dumps(result))
     return 0
+
+
+def run_parts(options: argparse.Namespace, parts: "Parts", bandwidth: float) -> None:
+    """Everything that is timed, the most telling first."""
+    config = parse_config(FLASH | {"num_hidden_layers": options.layers})
+    quick, folder = options.quick, folder_of(options.layers)
+    held: list[Runner] = []  # so that it can be let go of
+
+    def loaded() -> dict[str, float]:
+        held.append(load(folder, options.weights))
+        return {"seconds": held[0].load_s, "pages": held[0].num_pages}
+
+    parts.run("load", 120, loaded)
+    if held:
+        parts.run("decode", 90, lambda: decode(held[0], bandwidth, quick=quick))
+        parts.run("prefill", 60, lambda: prefill(held[0], quick=quick))
+        if options.weights == "auto":
+            for compiled in (False, True):
+                name = f"transformers, {'compiled' if compiled else 'eager'}"
+                parts.run(name, 150, lambda c=compiled: transformers(held[0], compiled=c))
+        held.clear()
+        torch.compiler.reset()
+        gc.collect()
+        torch.cuda.empty_cache()
+    parts.run("serving", 120, lambda: serving(folder, config, options.weights, quick=quick))
+    torch.cuda.empty_cache()
+    parts.run("kernels", 60, lambda: kernels(config, bandwidth))
+    if not quick:
+        left = parts.left_s - 10
+        parts.run("others", 60, lambda: gpu_peers().other_engines(folder, limit_s=left / 2))
+
+
+class Parts:
+    """Runs parts one after another within the time there is, whatever becomes of each."""
+
+    def __init__(self, result: dict[str, Any], started: float) -> None:
+        self.result = result
+        self._started = started
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until everything has to be over."""
+        return LIMIT_S - (time.monotonic() - self._started)
+
+    def run(self, name: str, most_s: float, work: Callable[[], Any]) -> None:
+        """One part, in at most so many seconds; its result, or why there is none."""
+        if self.left_s < LEAST_S:
+            self.result[name] = {"failed": "no time was left"}
+            return
+        started = time.monotonic()
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, min(most_s, self.left_s))
+        try:
+            self.result[name] = work()
+        except Exception as error:  # noqa: BLE001  one part stops no other
+            self.result[name] = {"failed": f"{type(error).__name__}: {error}"[:500]}
+            print(f"{name} failed: {error}")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        print(f"({name}: {time.monotonic() - started:.0f} s)")
+
+
+def _too_long(_signal: int, _frame: object) -> None:
+    raise TimeoutError("it took longer than it may")
+
+
+def gpu_peers() -> Any:
+    """The module, which needs transformers."""
+    return importlib.import_module("benchmarks.gpu_peers")
+
+
+def transformers(runner: Runner, *, compiled: bool) -> dict[str, float]:
+    """One stream behind 1,024 tokens, on the runner's weights."""
+    peers = gpu_peers()
+    document = FLASH | {"num_hidden_layers": runner.config.num_layers}
+    model = peers.transformers_model(runner.model.weights, runner.model.config, document)
+    rate = peers.transformers_rate(model, context=1024, compiled=compiled)
+    print(f"transformers, {'compiled' if compiled else 'eager'}: {rate:.0f} tok/s")
+    return {"tok_per_s": rate}
+
+
+def serving(folder: Path, config: ModelConfig, weights: str, *, quick: bool) -> Any:
+    """1,024 tokens in and as many out, or an eighth of them, as clients see it."""
+    module = importlib.import_module("benchmarks.gpu_serving")
+    module.lend_tokenizer(folder, config.vocab_size)
+    return module.sweep(
+        folder,
+        {
+            "ENGINE__WEIGHTS": weights,
+            "ENGINE__CACHE_GB": None,
+            "ENGINE__MAX_SEQUENCES": 256,
+        },
+        levels=(1, 8) if quick else (1, 8, 64, 256),
+        prompt_tokens=1024,
+        output_tokens=128 if quick else 256,
+    )
 
 
 def check(*, interpreted: bool) -> int:
@@ -136,27 +240,39 @@ def copy_bandwidth() -> float:
 
 def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
     """Each program at the sizes of one layer: time, floor, and the share of the floor."""
-    from gpu_kernels import Cases  # noqa: PLC0415  needs Triton
+    # Imported here, because it needs Triton.
+    from benchmarks.gpu_kernels import Cases  # noqa: PLC0415
 
     table: list[dict[str, Any]] = []
     print(f"\n{'program':50}{'µs':>9}{'floor µs':>10}{'share':>8}")
     for case in Cases(config, torch.device("cuda")).all():
         took, floor = seconds(case.work), case.num_bytes / bandwidth
-        table.append({"name": case.name, "us": took * 1e6, "floor_us": floor * 1e6})
+        table.append(
+            {
+                "name": case.name,
+                "us": took * 1e6,
+                "floor_us": floor * 1e6,
+                "share": floor / took,
+            }
+        )
         print(f"{case.name:50}{took * 1e6:9.1f}{floor * 1e6:10.1f}{floor / took:8.0%}")
     return table
 
 
-def load(num_layers: int, weights: str) -> Runner:
-    """The whole network with random weights, its cache, and its graphs."""
+def folder_of(num_layers: int) -> Path:
+    """A folder with a configuration of full size, but for the number of layers."""
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"glimt-flash-{num_layers}"
     folder.mkdir(exist_ok=True)
     shape = FLASH | {"num_hidden_layers": num_layers}
     (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
-    started = time.monotonic()
+    return folder
+
+
+def load(folder: Path, weights: str) -> Runner:
+    """The whole network with random weights, its cache, and its graphs."""
     settings = {"device": "cuda", "load_format": "dummy", "weights": weights}
     runner = Runner.load(msgspec.convert(settings, EngineSettings), folder)
-    print(f"\nloaded in {time.monotonic() - started:.0f} s, {runner.num_pages} pages")
+    print(f"\nloaded in {runner.load_s:.0f} s, {runner.num_pages} pages")
     return runner
 
 
@@ -221,6 +337,7 @@ def decode(runner: Runner, bandwidth: float, *, quick: bool) -> list[dict[str, A
                 "tok_per_s": with_graphs,
                 "eager_tok_per_s": without,
                 "floor_tok_per_s": floor,
+                "share": with_graphs / floor,
             }
         )
         print(

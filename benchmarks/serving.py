@@ -12,7 +12,7 @@ from pathlib import Path
 
 START = (
     "from glimt.app.config import load; from glimt.app.server import serve; "
-    "serve(load(overrides={'port': 0, 'engine.cache_gb': 0.3, 'log.format': 'json'}))"
+    "serve(load(overrides={'port': 0, 'log.format': 'json'}))"
 )
 STOP_S = 30
 
@@ -22,13 +22,17 @@ def running_server(settings: Mapping[str, object]) -> Iterator[tuple[str, Path]]
     """A server on a free port of this machine: its address, and the file that its log goes to.
 
     Args:
-        settings: By the name of their variable without `GLIMT__` ("ENGINE__SPECULATION").
+        settings: By the name of their variable without `GLIMT__` ("ENGINE__SPECULATION"). The cache
+            is small unless they say otherwise; with `None` a variable is left out.
 
     Raises:
         RuntimeError: It did not start; the message is its log.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GLIMT_")}
-    environment |= {f"GLIMT__{name}": str(value) for name, value in settings.items()}
+    settings = {"ENGINE__CACHE_GB": 0.3, **settings}
+    environment |= {
+        f"GLIMT__{name}": str(value) for name, value in settings.items() if value is not None
+    }
     with tempfile.TemporaryDirectory(prefix="glimt-") as home:
         path = Path(home) / "server.log"
         with path.open("w") as log:

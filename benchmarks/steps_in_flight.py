@@ -24,7 +24,7 @@ from glimt.engine.core import EngineCore
 from glimt.engine.messages import Output, SamplingParams, Submit
 from glimt.engine.runner import Runner
 from glimt.engine.settings import EngineSettings
-from gpu import load
+from benchmarks.gpu import folder_of, load
 
 NANO = Path(glimt.__file__).parent / "models" / "nano"
 PROMPT_TOKENS = 100
@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
     if options.layers:
-        runner = load(options.layers)
+        runner = load(folder_of(options.layers), "auto")
     else:
         settings = EngineSettings(dtype=options.dtype, cache_gb=0.5, speculation="off")
         runner = Runner.load(settings, NANO)

@@ -6,7 +6,7 @@ are widened as they are read, or stay so; others can be rounded to fp8 or int4. 
 unknown, mis-shaped or unreadable tensor is told in one error, before a single byte is read.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,19 @@ def load_weights(
         _fill(plan.fill, source, progress)
         _settle_copies(weights, plan.copies, source)
     return weights
+
+
+def tensors_by_name(
+    weights: Weights, config: ModelConfig, names: Collection[str]
+) -> dict[str, Tensor]:
+    """Where a checkpoint's tensors lie in plain weights, as views of the checkpoint's shapes.
+
+    Args:
+        names: The checkpoint's; they tell whether it has one tensor per expert or one per layer.
+    """
+    plan = _plan(weights, config, names)
+    targets = plan.fill | plan.copies
+    return {name: targets[name].memory.view(targets[name].shape) for name in names}
 
 
 class _Source:
