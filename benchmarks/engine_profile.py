@@ -22,6 +22,7 @@ from glimt.engine.messages import SamplingParams, Submit
 from glimt.engine.model import Model
 from glimt.engine.runner import Runner
 from glimt.engine.settings import EngineSettings
+from glimt.engine.weights import tensors_of
 
 NUM_STEPS = 60
 PROMPT_TOKENS = 200
@@ -102,10 +103,10 @@ def _clock(runner: Runner, core: EngineCore) -> tuple[dict[str, float], float]:
     samples: dict[str, list[float]] = defaultdict(list)
     inner = 0.0
 
-    def clocked_forward(step: Any) -> torch.Tensor:
+    def clocked_forward(step: Any, before: torch.Tensor | None = None) -> torch.Tensor:
         nonlocal inner
         started = time.thread_time()
-        logits = forward(step)
+        logits = forward(step, before)
         inner = time.thread_time() - started
         return logits
 
@@ -142,8 +143,10 @@ def _floors(model: Model, count: int, rates: tuple[float, float]) -> dict[str, f
     expert = 3 * config.hidden_size * config.moe_intermediate_size
     num_sparse = sum(config.sparse_layers)
     rest = sum(
-        sum(t.numel() for t in (a.down, a.q_b, a.kv_b, a.out))
-        for a in (layer.attention for layer in weights.layers)
+        tensor.numel()
+        for layer in weights.layers
+        for tensor in tensors_of(layer.attention)
+        if tensor.dim() > 1
     )
     rest += weights.head.numel()
     rest += (config.num_layers - num_sparse) * 3 * config.hidden_size * config.intermediate_size

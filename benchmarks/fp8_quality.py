@@ -76,7 +76,8 @@ def matrices(weights: Weights, *, head: bool) -> Iterator[Tensor]:
         yield weights.head
     for layer in weights.layers:
         attention = layer.attention
-        yield from (attention.down, attention.q_b, attention.kv_b, attention.out)
+        for weight in (attention.down, attention.q_b, attention.kv_b, attention.out):
+            yield plain(weight)
         block = layer.feed_forward
         yield from (plain(block.gate_up), plain(block.down))
         assert not isinstance(block, Mixture) or block.router.dtype is torch.float32

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from glimt.engine.config import ModelConfig, parse_config
@@ -69,6 +70,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check-only", action="store_true", help="interpret the programs on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
+    parser.add_argument("--weights", default="auto", help="as engine.weights: fp8, int4-experts")
     parser.add_argument("--layers", type=int, default=47, help="a shorter network, for a try")
     options = parser.parse_args()
     if options.check_only:
@@ -85,10 +87,11 @@ def main() -> int:
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "layers": options.layers,
+        "weights": options.weights,
         "copy_tb_per_s": bandwidth / 1e12,
     }
     result["kernels"] = kernels(config, bandwidth)
-    runner = load(options.layers)
+    runner = load(options.layers, options.weights)
     result["decode"] = decode(runner, bandwidth, quick=options.quick)
     result["prefill"] = prefill(runner, quick=options.quick)
     print(json.dumps(result))
@@ -144,14 +147,15 @@ def kernels(config: ModelConfig, bandwidth: float) -> list[dict[str, Any]]:
     return table
 
 
-def load(num_layers: int) -> Runner:
+def load(num_layers: int, weights: str) -> Runner:
     """The whole network with random weights, its cache, and its graphs."""
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"glimt-flash-{num_layers}"
     folder.mkdir(exist_ok=True)
     shape = FLASH | {"num_hidden_layers": num_layers}
     (folder / "config.json").write_text(json.dumps(shape), encoding="utf-8")
     started = time.monotonic()
-    runner = Runner.load(EngineSettings(device="cuda", load_format="dummy"), folder)
+    settings = {"device": "cuda", "load_format": "dummy", "weights": weights}
+    runner = Runner.load(msgspec.convert(settings, EngineSettings), folder)
     print(f"\nloaded in {time.monotonic() - started:.0f} s, {runner.num_pages} pages")
     return runner
 

@@ -26,11 +26,11 @@ MESSAGES: Final = 0.3
 class Outcome:
     """One request. `how` is "answered", "refused", "wrong" or "lost"; times are seconds.
 
-    `who` is where its last words come from, `formal` that JSON or a call was asked for.
+    `who` is where its last words come from, `drawn` that it could not be asked anew.
     """
 
     question: str
-    formal: bool
+    drawn: bool
     how: str = "lost"
     why: str = ""
     who: str = ""
@@ -55,7 +55,7 @@ async def ask(
 ) -> Outcome:
     """One request and its judgement."""
     question, right = pair
-    outcome, said = Outcome(question.text, formal=bool(question.fields)), Said()
+    outcome, said = Outcome(question.text, drawn=question.drawn), Said()
     begun_s = time.monotonic()
     try:
         async for _ in client.ask(question, order, said, stream=stream):

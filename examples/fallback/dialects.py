@@ -113,14 +113,14 @@ class ChatCompletions:
     ) -> AsyncIterator[None]:
         """See Dialect."""
         more = {"thinking": {"type": "enabled" if question.thinks else "disabled"}}
+        draw = {"top_k": 1} if question.drawn else {"temperature": 0}
         routing = {"provider": {"order": list(order)}} if order else {}
         try:
             response = await self._client.chat.completions.with_raw_response.create(
                 model=MODEL,
                 messages=[{"role": "user", "content": question.text}],
-                temperature=0,
                 stream=stream,
-                extra_body={**more, **routing},
+                extra_body={**more, **draw, **routing},
                 **question.fields,
             )
             said.route = response.headers.get("x-glimt-route", "")

@@ -31,10 +31,11 @@ SPEAKS: Final = (
     "Explain quantum mechanics.",
 )
 FORM: Final = (
-    'Give me name and city as JSON: "My name is Anna Berg. I live in Oslo."',
-    'Give me email and age as JSON: "You can write to jo@example.org. I am 41 years old."',
+    ('Give me name and city as JSON: "My name is Anna Berg. I live in Oslo."', False),
+    ('Give me email and age as JSON: "Write to jo@example.org. I am 41 years old."', True),
 )
-CALL: Final = ("What is the weather in Oslo?", "What is the weather in Paris?")
+"""With whether it is drawn."""
+CALL: Final = (("What is the weather in Oslo?", False), ("What is the weather in Paris?", True))
 JSON: Final = {"type": "json_object"}
 WEATHER: Final = {
     "type": "function",
@@ -70,18 +71,24 @@ class Answer(NamedTuple):
 
 
 class Question(NamedTuple):
-    """One. `fields` are further ones of a chat completion."""
+    """One. `fields` are further ones of a chat completion.
+
+    `drawn` leaves the temperature as it is and lets one word alone be drawn: the answer is the same
+    each time, but a gateway cannot count on it.
+    """
 
     text: str
-    thinks: bool
-    fields: dict[str, Any]
+    thinks: bool = False
+    fields: dict[str, Any] = {}  # noqa: RUF012  never changed
+    drawn: bool = False
 
 
 def questions() -> list[Question]:
     """All of them."""
+    form, call = {"response_format": JSON}, {"tools": [WEATHER]}
     return [
-        *(Question(text, thinks=True, fields={}) for text in THINKS),
-        *(Question(text, thinks=False, fields={}) for text in SPEAKS),
-        *(Question(text, thinks=False, fields={"response_format": JSON}) for text in FORM),
-        *(Question(text, thinks=False, fields={"tools": [WEATHER]}) for text in CALL),
+        *(Question(text, thinks=True) for text in THINKS),
+        *(Question(text) for text in SPEAKS),
+        *(Question(text, fields=form, drawn=drawn) for text, drawn in FORM),
+        *(Question(text, fields=call, drawn=drawn) for text, drawn in CALL),
     ]

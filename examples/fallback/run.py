@@ -74,7 +74,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "finished": dict(Counter(o.who for o in answered if o.resumed).most_common()),
         "refusals": dict(
             Counter(
-                f"{o.why}{' (JSON or a call)' if o.formal else ''}"
+                f"{o.why}{' (JSON or a call, drawn)' if o.drawn else ''}"
                 for o in outcomes
                 if o.how == "refused"
             ).most_common()

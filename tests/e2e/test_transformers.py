@@ -186,3 +186,30 @@ def test_resumed(house: tuple[OpenAI, Any], transformers: int, question: str, nu
     got, end = streamed(client, **asked(question, "cut", fallbacks=True))
     assert got == said(whole)
     assert "cut/nano upstream_cut mid-answer, local/nano" in end
+
+
+@pytest.mark.parametrize("num_events", [2, 8, 20])
+def test_said_again(house: tuple[OpenAI, Any], transformers: int, num_events: int):
+    """It goes on with nothing, but asked anew it says the same, and nobody sees the seam."""
+    client, wire = house
+    wire.behaviour = cut(transformers, num_events)
+    whole = client.chat.completions.create(**asked(THINKS[0], "whole")).choices[0].message
+    fields = asked(THINKS[0], "cut")
+    fields["extra_body"]["provider"]["order"].append("whole")
+    got, end = streamed(client, **fields)
+    assert got == said(whole)
+    assert "cut/nano upstream_cut mid-answer, whole/nano" in end
+
+
+@pytest.mark.parametrize("num_events", [4, 10, 14, 18])
+def test_a_call_that_broke_off(house: tuple[OpenAI, Any], transformers: int, num_events: int):
+    """A call that was cut, before it or within it, is finished by the engine here."""
+    client, wire = house
+    wire.behaviour = cut(transformers, num_events)
+    fields = {**asked(THINKS[0], "cut", fallbacks=True), "messages": CITY, "tools": [WEATHER]}
+    raw = client.chat.completions.with_raw_response.create(**fields)
+    assert raw.headers["x-glimt-route"] == "cut/nano upstream_cut mid-answer, local/nano"
+    choice = raw.parse().choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls is not None
+    check_call(choice.message.tool_calls[0])

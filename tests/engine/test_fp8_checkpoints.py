@@ -12,13 +12,14 @@ from torch import Tensor
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import ModelConfig
 from glimt.engine.formats import read_format
-from glimt.engine.loading import Experts, load_weights
+from glimt.engine.keeping import Kept
+from glimt.engine.loading import load_weights
 from glimt.engine.messages import LoadProgress
 from glimt.engine.quantization import LARGEST, Scaled, dequantize, pack, quantize, widen
 from glimt.engine.runner import Runner
 from glimt.engine.sequence import Scheduled
 from glimt.engine.settings import EngineSettings
-from glimt.engine.weights import Mixture, Weights
+from glimt.engine.weights import Mixture, Weights, weights_of
 from tests.engine.checkpoints import (
     change_config,
     change_tensors,
@@ -161,14 +162,14 @@ def test_shared_experts_stay_in_fp8(tmp_path: Path) -> None:
     shape = {"hidden_size": 128, "moe_intermediate_size": 128, "n_shared_experts": 2}
     plain = make_checkpoint(tmp_path / "plain", **shape)
     assert_experts_stand_for_plain(pair(plain, tmp_path / "blocks", BLOCKS)[0])
-    channelled = load(pair(plain, tmp_path / "channels", CHANNELS)[0], "fp8")
+    channelled = load(pair(plain, tmp_path / "channels", CHANNELS)[0], "as they are")
     assert all(isinstance(mixture.down, Tensor) for mixture in mixtures(channelled))
 
 
 def test_ragged_experts_are_widened(plain: Path, tmp_path: Path) -> None:
     """Where blocks do not divide experts they are plain, and so are those that were never fp8."""
     for folder in (pair(plain, tmp_path, BLOCKS)[0], plain):
-        weights = load(folder, "fp8")
+        weights = load(folder, "as they are")
         assert all(isinstance(mixture.gate_up, Tensor) for mixture in mixtures(weights))
 
 
@@ -177,7 +178,7 @@ def test_int4_experts(tmp_path: Path, num_shared: int) -> None:
     """Rounded as they are loaded, experts are what rounding the plain ones gives, and run."""
     shape = {"hidden_size": 64, "moe_intermediate_size": 96, "n_shared_experts": num_shared}
     folder = make_checkpoint(tmp_path, **shape)
-    kept, whole = load(folder, "int4"), load(folder, "plain")
+    kept, whole = load(folder, "int4 experts"), load(folder, "plain")
     assert kept.num_parameters == whole.num_parameters
     for ours, theirs in zip(mixtures(kept), mixtures(whole), strict=True):
         for mine, plain_one in ((ours.gate_up, theirs.gate_up), (ours.down, theirs.down)):
@@ -193,13 +194,13 @@ def test_int4_experts(tmp_path: Path, num_shared: int) -> None:
 def test_int4_refuses(plain: Path) -> None:
     """Experts that no group divides are an error that says their sizes."""
     with pytest.raises(CheckpointError, match=r"multiples of 32: 136 x 160"):
-        load(plain, "int4")
+        load(plain, "int4 experts")
 
 
-def load(folder: Path, experts: Experts) -> Weights:
+def load(folder: Path, keep: Kept) -> Weights:
     """Its weights."""
     config = ModelConfig.load(folder)
-    return load_weights(folder, config, dtype=torch.float32, device=CPU, experts=experts)
+    return load_weights(folder, config, dtype=torch.float32, device=CPU, keep=keep)
 
 
 def mixtures(weights: Weights) -> list[Mixture]:
@@ -211,13 +212,68 @@ def mixtures(weights: Weights) -> list[Mixture]:
 
 def assert_experts_stand_for_plain(folder: Path) -> None:
     """Bit for bit."""
-    kept, whole = load(folder, "fp8"), load(folder, "plain")
+    kept, whole = load(folder, "as they are"), load(folder, "plain")
     assert kept.num_parameters == whole.num_parameters
     for ours, theirs in zip(mixtures(kept), mixtures(whole), strict=True):
         for mine, plain_one in ((ours.gate_up, theirs.gate_up), (ours.down, theirs.down)):
             assert isinstance(mine, Scaled)
             assert isinstance(plain_one, Tensor)
             assert torch.equal(widen(mine, torch.float32), plain_one)
+
+
+LARGE = {
+    "hidden_size": 128,
+    "moe_intermediate_size": 128,
+    "intermediate_size": 192,
+    "q_lora_rank": 128,
+    "kv_lora_rank": 128,
+}
+
+
+@pytest.mark.parametrize("method", [BLOCKS, CHANNELS], ids=["blocks", "channels"])
+def test_layers_stay_in_fp8(tmp_path: Path, method: dict[str, Any]) -> None:
+    """Attention and dense blocks stand for what would be widened, parts that share a block too."""
+    fp8, _ = pair(make_checkpoint(tmp_path / "plain", **LARGE), tmp_path, method)
+    kept, whole = load(fp8, "as they are"), load(fp8, "plain")
+    assert kept.num_parameters == whole.num_parameters
+    pairs = list(zip(weights_of(kept), weights_of(whole), strict=True))
+    for mine, plain_one in pairs:
+        assert isinstance(plain_one, Tensor)
+        assert torch.equal(widen(mine, torch.float32), plain_one)
+    # Of each layer, the prediction layer too, four of attention and two of the block, but for
+    # matrices whose columns are no whole blocks: the output projection, and down of a dense one.
+    num_layers = len(kept.layers) + 1
+    num_kept = sum(isinstance(mine, Scaled) for mine, _ in pairs)
+    assert num_kept == (6 * num_layers if method is CHANNELS else 5 * num_layers - 1)
+
+
+def test_rounded_to_fp8(tmp_path: Path) -> None:
+    """A plain checkpoint rounded on load is what the same rounded before would be, and runs."""
+    whole_blocks = LARGE | {"intermediate_size": 256, "v_head_dim": 128}
+    plain = make_checkpoint(tmp_path / "plain", **whole_blocks)
+    fp8, _ = pair(plain, tmp_path, BLOCKS)
+    for ours, theirs in zip(
+        weights_of(load(plain, "fp8")), weights_of(load(fp8, "as they are")), strict=True
+    ):
+        assert isinstance(ours, Scaled) == isinstance(theirs, Scaled)
+        assert torch.equal(widen(ours, torch.float32), widen(theirs, torch.float32))
+    rounded, exact = logits(plain, weights="fp8"), logits(plain)
+    assert not torch.equal(rounded, exact)
+    assert torch.equal(rounded, logits(fp8, weights="fp8"))
+
+
+def test_fp8_refuses(plain: Path) -> None:
+    """Experts that no block divides are an error that says their sizes."""
+    with pytest.raises(CheckpointError, match=r"fp8 needs .* multiples of 128: 136 x 160"):
+        load(plain, "fp8")
+
+
+@pytest.mark.parametrize("weights", ["fp8", "int4-experts"])
+def test_dummy_weights_of_few_bits(tmp_path: Path, weights: str) -> None:
+    """Random weights can be of few bits too, and keep activations near unit size."""
+    folder = make_checkpoint(tmp_path, **LARGE)
+    made = logits(folder, weights=weights, load_format="dummy")
+    assert 0.3 < float(made.std()) < 3.0
 
 
 @pytest.mark.parametrize(

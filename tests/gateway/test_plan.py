@@ -13,6 +13,7 @@ from glimt.core.parts import ImagePart, Message, ReasoningPart, TextPart
 from glimt.core.request import JsonSchemaFormat, Request, Routing, Sampling, Tool, ToolChoice
 from glimt.gateway.filters import named_by
 from glimt.gateway.plan import Plan, Policy, nobody_left, plan
+from glimt.gateway.preferences import preferences_of
 from glimt.gateway.stats import NoStats, Percentiles, Summary
 
 FLASH = Model(
@@ -349,6 +350,20 @@ def test_malformed_wishes_are_refused_by_path(options, path):
     assert caught.value.message.startswith(path)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sort": "cheap"}, "routing.options.sort: invalid enum value 'cheap'; there are price, "),
+        ({"sort": {"by": "cheap"}}, "routing.options.sort.by: .* there are price, throughput"),
+        ({"data_collection": "no"}, "there are allow, deny"),
+    ],
+)
+def test_words_that_are_none_are_answered_with_those_that_are(options, said):
+    """Who mistypes a word is told which there are."""
+    with pytest.raises(InvalidRequest, match=said):
+        preferences_of(Request(model="m", routing=Routing(options=options)))
+
+
 @pytest.mark.parametrize("name", ["app", "tags", "plugins", "providerTimeouts", "sorted"])
 def test_idle_wishes_are_named_in_a_warning(name):
     """What makes no difference is named; a misspelt wish is guessed at."""
@@ -460,3 +475,7 @@ def test_a_message_that_goes_on(thinks: bool):
     error = nobody_left(none, "m")
     assert isinstance(error, UnsupportedParameter)
     assert error.param == "continues"
+    anew = msgspec.structs.replace(request, continues=False)
+    places.append(candidate("vercel", wire="messages", can_continue="final_assistant"))
+    [gone] = plan(anew, places, NoStats(), Policy()).removed
+    assert (gone.deployment_id.partition("/")[0], gone.field) == ("vercel", "messages")

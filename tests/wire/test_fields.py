@@ -1,7 +1,11 @@
 """Warnings and names on their way to the client."""
 
+import msgspec
+import pytest
+
 from glimt.core.errors import InvalidRequest
 from glimt.wire.codec import client_message, client_name, client_warnings
+from glimt.wire.fields import Fields
 
 
 def test_longest_beginning_wins():
@@ -35,3 +39,11 @@ def test_messages_are_translated():
     assert client_message(error, {"messages": "prompt"}) == "prompt[0] holds an image"
     error = InvalidRequest("messages are many", param="messages_of_yours")
     assert client_message(error, {"messages": "prompt"}) == "messages are many"
+
+
+def test_text_or_an_array():
+    """A field that may be either says so when it is neither."""
+    assert Fields.is_text(msgspec.Raw(b'"a"'), "input")
+    assert not Fields.is_text(msgspec.Raw(b"[5]"), "input")
+    with pytest.raises(InvalidRequest, match="input: expected a string or an array, got an int"):
+        Fields.is_text(msgspec.Raw(b"5"), "input")

@@ -96,12 +96,17 @@ class EventStream:
         keepalive_s: float,
         headers: Callable[[Started | None], Headers],
     ) -> None:
-        """`headers` makes the headers that depend on who answers; nobody is known yet for None."""
+        """`headers` makes the headers that depend on who answers; nobody is known yet for None.
+
+        Needs a running event loop.
+        """
         self._events = events
         self._encoder = encoder
         self._keepalive_s = keepalive_s
         self._headers = headers
+        self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
+        self._beat: asyncio.Task[None] | None = None
         self._last_sent_s = 0.0
         self._opened = False
 
@@ -112,26 +117,15 @@ class EventStream:
             GlimtError: The answer failed before anything was sent.
             ClientGone: The client hung up.
         """
-        self._last_sent_s = _now_s()
-        producer = asyncio.create_task(self._produce(send))
-        watcher = asyncio.create_task(_disconnected(receive))
+        self._last_sent_s = self._loop.time()
+        self._timer = self._loop.call_later(self._keepalive_s, self._ring, send)
         try:
-            while True:
-                quiet_s = _now_s() - self._last_sent_s
-                await asyncio.wait(
-                    {producer, watcher},
-                    timeout=max(self._keepalive_s - quiet_s, 0.0),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if producer.done():
-                    return producer.result()
-                if watcher.done():
-                    raise ClientGone("The client hung up in the middle of the answer.")
-                if _now_s() - self._last_sent_s >= self._keepalive_s:
-                    await self._beat(send)
+            await until_gone(receive, self._produce(send))
         finally:
-            await _end(producer, watcher)
-            del producer, watcher  # As in `until_gone`.
+            self._timer.cancel()
+            if self._beat is not None:
+                self._beat.cancel()
+                await asyncio.wait([self._beat])
 
     async def _produce(self, send: Send) -> None:
         encode = self._encoder.encode
@@ -170,28 +164,19 @@ class EventStream:
                 headers = [*STREAM_HEADERS, *self._headers(started)]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": data, "more_body": not last})
-            self._last_sent_s = _now_s()
+            self._last_sent_s = self._loop.time()
 
-    async def _beat(self, send: Send) -> None:
-        """A comment, unless something is being written: a slow reader needs no more to read."""
-        if self._lock.locked():
-            self._last_sent_s = _now_s()
-        else:
-            await self._write(send, sse.KEEPALIVE)
-
-
-def _now_s() -> float:
-    return asyncio.get_running_loop().time()
+    def _ring(self, send: Send) -> None:
+        """A comment if it was quiet for long; one timer, which is set again as long as it rings."""
+        quiet_s = self._loop.time() - self._last_sent_s
+        if quiet_s >= self._keepalive_s:
+            quiet_s = 0.0
+            # Not while something is being written: a slow reader needs no more to read.
+            if not self._lock.locked():
+                self._beat = asyncio.create_task(self._write(send, sse.KEEPALIVE))
+        self._timer = self._loop.call_later(self._keepalive_s - quiet_s, self._ring, send)
 
 
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel what still runs and wait for its end. Exceptions were seen, or nobody wants them."""
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        del result

@@ -282,7 +282,7 @@ class Deployment(Sourced, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.name_of(self.provider, self.model, self.tag)
 
     @staticmethod
-    @functools.lru_cache(maxsize=4096)  # asked for by everybody who looks at a request's places
+    @functools.lru_cache(maxsize=4096)
     def name_of(provider: str, model: str, tag: str = "") -> str:
         """The id of a deployment with these three."""
         short = model.rpartition("/")[2]

@@ -2,7 +2,7 @@
 
 Knows the published tensor names, with one tensor per expert or one per layer, and the prediction
 layer's (`model.layers.{num_hidden_layers}`) with its copies of embedding and head. Weights in fp8
-are widened as they are read; experts can stay as they are, or be rounded to int4. Every missing,
+are widened as they are read, or stay so; others can be rounded to fp8 or int4. Every missing,
 unknown, mis-shaped or unreadable tensor is told in one error, before a single byte is read.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeAlias, cast
+from typing import Protocol, Self, cast
 
 import torch
 from safetensors import safe_open
@@ -19,8 +19,17 @@ from torch import Tensor
 from glimt.engine.checkpoint import CheckpointError, TensorEntry, list_tensors
 from glimt.engine.config import ModelConfig
 from glimt.engine.formats import Fp8Format
+from glimt.engine.keeping import FP8, Kept, forms_of
 from glimt.engine.messages import LoadProgress
-from glimt.engine.quantization import Form, Scaled, Weight, dequantize, pack
+from glimt.engine.quantization import (
+    BLOCK,
+    Scaled,
+    Weight,
+    dequantize,
+    pack,
+    quantize,
+    refine,
+)
 from glimt.engine.weights import Dense, Layer, Mixture, Weights, allocate
 
 
@@ -34,16 +43,9 @@ class _Opened(Protocol):
     def get_tensor(self, name: str) -> Tensor: ...
 
 
-Experts: TypeAlias = Literal["plain", "fp8", "int4"]
-"""Of what experts are: with "fp8" as in the checkpoint, where that has all of them in fp8."""
-
 READABLE = frozenset({"F64", "F32", "F16", "BF16"})
-FP8 = "F8_E4M3"
 IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
 """Constants that old versions of transformers saved."""
-
-INT4_GROUPS = (128, 32)
-"""Values that share a scale: as many as the experts' sizes allow."""
 
 NUM_LISTED = 10
 PROGRESS_STEP_BYTES = 16_000_000
@@ -80,7 +82,7 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     progress: Callable[[LoadProgress], None] | None = None,
-    experts: Experts = "plain",
+    keep: Kept = "plain",
 ) -> Weights:
     """Read all weights of a checkpoint, converted to `dtype` (the router stays fp32).
 
@@ -97,8 +99,8 @@ def load_weights(
     }
     extra_layer = f"model.layers.{config.num_layers}."
     prediction = any(name.startswith(extra_layer) for name in found)
-    form = _form_of(experts, config, found)
-    weights = allocate(config, dtype=dtype, device=device, prediction=prediction, experts=form)
+    forms = forms_of(keep, config, found)
+    weights = allocate(config, dtype=dtype, device=device, prediction=prediction, forms=forms)
     plan = _plan(weights, config, found.keys())
     _require_match(folder, plan, found, config.fp8)
     with ExitStack() as stack:
@@ -137,6 +139,12 @@ class _Source:
         scales = _scales_of(name, self.entries, self._fp8)
         assert scales is not None
         return Scaled(self._raw(name), self._raw(scales))
+
+    def fp8(self, name: str, device: torch.device) -> tuple[Scaled, int]:
+        """The tensor in fp8, rounded here unless it was; and how many rows share a scale."""
+        if _scales_of(name, self.entries, self._fp8) is None or self._fp8 is None:
+            return Scaled(*quantize(self._raw(name).to(device))), BLOCK
+        return self.rounded(name), self._fp8.block[0] if self._fp8.block else 1
 
     def _raw(self, name: str) -> Tensor:
         file = self.entries[name].file
@@ -179,27 +187,24 @@ def _layer_targets(
     prefix: str, layer: Layer, config: ModelConfig, present: set[str]
 ) -> dict[str, _Target]:
     attention = layer.attention
-    query, latent_and_key = (
-        attention.down[: config.q_lora_rank],
-        attention.down[config.q_lora_rank :],
-    )
+    rank, hidden, rest = config.q_lora_rank, config.hidden_size, config.cache_width
     targets = {
         "input_layernorm.weight": _whole(layer.input_norm),
         "post_attention_layernorm.weight": _whole(layer.post_norm),
-        "self_attn.q_a_proj.weight": _whole(query),
+        "self_attn.q_a_proj.weight": _rows(attention.down, 0, (rank, hidden)),
         "self_attn.q_a_layernorm.weight": _whole(attention.q_norm),
-        "self_attn.q_b_proj.weight": _whole(attention.q_b),
-        "self_attn.kv_a_proj_with_mqa.weight": _whole(latent_and_key),
+        "self_attn.q_b_proj.weight": _all(attention.q_b),
+        "self_attn.kv_a_proj_with_mqa.weight": _rows(attention.down, rank, (rest, hidden)),
         "self_attn.kv_a_layernorm.weight": _whole(attention.kv_norm),
-        "self_attn.kv_b_proj.weight": _whole(attention.kv_b),
-        "self_attn.o_proj.weight": _whole(attention.out),
+        "self_attn.kv_b_proj.weight": _all(attention.kv_b),
+        "self_attn.o_proj.weight": _all(attention.out),
     }
     match layer.feed_forward:
         case Dense(gate_up=gate_up, down=down):
-            gate, up = gate_up.chunk(2)
-            targets["mlp.gate_proj.weight"] = _whole(gate)
-            targets["mlp.up_proj.weight"] = _whole(up)
-            targets["mlp.down_proj.weight"] = _whole(down)
+            width = config.intermediate_size
+            targets["mlp.gate_proj.weight"] = _rows(gate_up, 0, (width, hidden))
+            targets["mlp.up_proj.weight"] = _rows(gate_up, width, (width, hidden))
+            targets["mlp.down_proj.weight"] = _all(down)
         case Mixture() as mixture:
             targets["mlp.gate.weight"] = _whole(mixture.router)
             targets["mlp.gate.e_score_correction_bias"] = _whole(mixture.bias)
@@ -253,35 +258,21 @@ def _part(weight: Weight, cut: Callable[[Tensor], Tensor], shape: tuple[int, ...
     return _Target(cut(weight), shape)
 
 
-def _form_of(wanted: Experts, config: ModelConfig, found: dict[str, TensorEntry]) -> Form | None:
-    """How experts are kept.
+def _all(weight: Weight) -> _Target:
+    """A matrix."""
+    if isinstance(weight, Scaled):
+        return _Target(weight.numbers, tuple(weight.numbers.shape), weight.scales)
+    return _whole(weight)
 
-    Raises:
-        CheckpointError: They are to be int4, and their sizes are no multiples of a group.
-    """
-    width, hidden = config.moe_intermediate_size, config.hidden_size
-    sizes = ((width, hidden), (hidden, width))
-    if wanted == "int4":
-        for group in INT4_GROUPS:
-            form = Form(int4=True, rows=1, columns=group)
-            if all(form.fits(*size) for size in sizes):
-                return form
-        raise CheckpointError(
-            f"int4 needs experts whose sizes are multiples of {INT4_GROUPS[-1]}: {width} x {hidden}"
-        )
-    if wanted == "plain" or config.fp8 is None:
-        return None
-    names = [
-        name
-        for name in found
-        if ".mlp.experts." in name or ".mlp.shared_experts." in name
-        if not name.endswith(config.fp8.suffix)
-    ]
-    rows, columns = config.fp8.block or (1, None)
-    form = Form(int4=False, rows=rows, columns=columns)
-    whole = columns is not None or config.num_shared_experts <= 1
-    fits = whole and all(form.fits(*size) for size in sizes)
-    return form if fits and all(found[name].dtype == FP8 for name in names) else None
+
+def _rows(weight: Weight, start: int, shape: tuple[int, int]) -> _Target:
+    """Some rows of a matrix."""
+    end = start + shape[0]
+    if isinstance(weight, Scaled):
+        rows = len(weight) // len(weight.scales)
+        scales = weight.scales[start // rows : end // rows]
+        return _Target(weight.numbers[start:end], shape, scales)
+    return _Target(weight[start:end], shape)
 
 
 def _require_match(
@@ -358,7 +349,10 @@ def _put(target: _Target, source: _Source, name: str) -> None:
         plain = source.read(name, torch.float32, memory.device).to(memory.device)
         kept = pack(plain.view(*memory.shape[:-1], size), size // scales.shape[-1])
     else:
-        kept = source.rounded(name)
+        kept, rows = source.fp8(name, memory.device)
+        if kept.scales.numel() != scales.numel():
+            fewer = rows * scales.shape[-2] // memory.shape[-2]
+            kept = Scaled(kept.numbers, refine(kept.scales, rows=fewer, num_rows=scales.shape[-2]))
     memory.copy_(kept.numbers.view(memory.shape))
     scales.copy_(kept.scales.view(scales.shape))
 

@@ -16,7 +16,7 @@ from glimt.engine.batch import Batch, NewTokens
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import Kernels
 from glimt.engine.kernels.reference import rotary_table
-from glimt.engine.quantization import Weight
+from glimt.engine.quantization import Scaled, Weight
 from glimt.engine.weights import Attention, Dense, Layer, Mixture, Weights
 
 ABSORB_BELOW_BYTES = 8_000_000
@@ -206,17 +206,23 @@ class Model:
 def absorb(weights: Attention, config: ModelConfig) -> Absorbed | None:
     """Multiply out what the absorbed form chains, unless the products grow too large.
 
-    The products are formed in fp64 and rounded once.
+    The products are formed in fp64 and rounded once. Weights of few bits stay as they are.
     """
+    q_b, kv_b, out = weights.q_b, weights.kv_b, weights.out
+    if isinstance(q_b, Scaled) or isinstance(kv_b, Scaled) or isinstance(out, Scaled):
+        return None
     heads, rank, nope = config.num_heads, config.kv_lora_rank, config.qk_nope_head_dim
     num_values = heads * config.cache_width * config.q_lora_rank + config.hidden_size * heads * rank
-    if num_values * weights.q_b.element_size() > ABSORB_BELOW_BYTES:
+    if num_values * q_b.element_size() > ABSORB_BELOW_BYTES:
         return None
-    kv_b = weights.kv_b.double().view(heads, -1, rank)
-    keys, values = kv_b[:, :nope], kv_b[:, nope:]
-    q_b = weights.q_b.double().view(heads, config.qk_head_dim, -1)
-    plain, rotated = q_b[:, :nope], q_b[:, nope:]
+    by_head = kv_b.double().view(heads, -1, rank)
+    keys, values = by_head[:, :nope], by_head[:, nope:]
+    plain, rotated = (
+        q_b.double()
+        .view(heads, config.qk_head_dim, -1)
+        .split_with_sizes((nope, config.qk_rope_head_dim), 1)
+    )
     queries = torch.cat((torch.bmm(keys.mT, plain), rotated), dim=1).flatten(0, 1)
-    out = weights.out.double().view(-1, heads, config.v_head_dim).transpose(0, 1)
-    out = torch.bmm(out, values).transpose(0, 1).flatten(1)
-    return Absorbed(queries=queries.to(weights.q_b), out=out.to(weights.out))
+    latent_out = out.double().view(-1, heads, config.v_head_dim).transpose(0, 1)
+    latent_out = torch.bmm(latent_out, values).transpose(0, 1).flatten(1)
+    return Absorbed(queries=queries.to(q_b), out=latent_out.to(out))

@@ -12,6 +12,7 @@ import torch
 
 from glimt.engine.checkpoint import CheckpointError
 from glimt.engine.config import ModelConfig
+from glimt.engine.keeping import forms_of, kept_by
 from glimt.engine.loading import load_weights
 from glimt.engine.messages import LoadProgress
 from glimt.engine.settings import EngineSettings
@@ -91,13 +92,10 @@ def read_weights(
     """The weights on the device, random ones for `load_format` "dummy"."""
     dtype = choose_dtype(settings, config, device)
     if settings.load_format == "dummy":
-        if settings.weights != "auto":
-            raise CheckpointError(f'load_format "dummy" has no weights {settings.weights!r}.')
+        forms = forms_of(kept_by(settings, device), config)
         prediction = config.num_mtp_layers > 0
-        weights = allocate(config, dtype=dtype, device=device, prediction=prediction)
+        weights = allocate(config, dtype=dtype, device=device, prediction=prediction, forms=forms)
         randomize(weights, settings.seed or DUMMY_SEED)
         return weights
-    experts = "plain" if device.type == "cpu" else "fp8"
-    if settings.weights == "int4-experts":
-        experts = "int4"
-    return load_weights(path, config, dtype=dtype, device=device, progress=report, experts=experts)
+    keep = kept_by(settings, device)
+    return load_weights(path, config, dtype=dtype, device=device, progress=report, keep=keep)

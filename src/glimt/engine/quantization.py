@@ -6,7 +6,9 @@ the low four bits have the group's first half, the high ones its second. Knows t
 weights are kept so is the loader's business.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import gcd
 from typing import TypeAlias
 
 import torch
@@ -85,6 +87,27 @@ class Form:
             torch.empty(*lead, num_rows, width, dtype=kind, device=device),
             torch.empty(*lead, num_rows // self.rows, groups, dtype=scales, device=device),
         )
+
+
+def fp8_form(block: tuple[int, int] | None, parts: Iterable[int], columns: int) -> Form | None:
+    """How a weight is kept in fp8 that lies in parts of so many rows below each other.
+
+    Args:
+        block: Rows and columns that share a scale in the checkpoint; `None` is a scale a row.
+
+    Returns:
+        A form in whose blocks every part begins anew, or `None` where there is none: a weight that
+        is not made of whole blocks is widened.
+    """
+    if block is None:
+        return Form(int4=False, rows=1, columns=None)
+    form = Form(int4=False, rows=gcd(block[0], *parts), columns=block[1])
+    return form if form.fits(form.rows, columns) else None
+
+
+def refine(scales: Tensor, *, rows: int, num_rows: int) -> Tensor:
+    """Scales [..., blocks, groups] repeated for blocks of fewer rows: [..., num_rows, groups]."""
+    return scales.repeat_interleave(rows, -2)[..., :num_rows, :]
 
 
 def pack(weight: Tensor, group: int) -> Scaled:

@@ -25,9 +25,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dtype: "auto" is the checkpoint's own on a GPU; on a CPU float32 for models under 4 GB,
             bfloat16 above.
         load_format: "dummy" makes random weights of the right shapes, for benchmarks.
-        weights: "auto" keeps experts as the checkpoint has them: on a GPU those in fp8 stay so.
-            "int4-experts" rounds experts to 4 bits as they are loaded, which takes a quarter of
-            their memory and changes answers; on a CPU it is slow.
+        weights: "auto" keeps matrices as the checkpoint has them: on a GPU those in fp8 stay so.
+            "fp8" rounds a plain checkpoint's as they are loaded, all but embedding, router and
+            head, which takes half their memory and changes answers a little. "int4-experts"
+            rounds experts to 4 bits, which takes a quarter of their memory and changes more. On a
+            CPU both are slow.
         latent_norm_eps: The eps of the two latent norms (q_a and kv_a). `None` takes the config's
             `rms_norm_eps`, as training did; transformers hard-codes 1e-6.
         context_length: Lowers the model's own limit; never raises it.
@@ -72,7 +74,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device: str = "auto"
     dtype: Dtype = "auto"
     load_format: Literal["auto", "dummy"] = "auto"
-    weights: Literal["auto", "int4-experts"] = "auto"
+    weights: Literal["auto", "fp8", "int4-experts"] = "auto"
     latent_norm_eps: float | None = None
     context_length: int | None = None
     cache_gb: float | None = None

@@ -5,7 +5,7 @@ shared ones. Knows nothing of how they are used (`glimt.engine.model`) nor how a
 them (`glimt.engine.loading`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import cast
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from glimt.engine.config import ModelConfig
-from glimt.engine.quantization import Form, Scaled, Weight
+from glimt.engine.quantization import Form, Scaled, Weight, fp8_form
 
 
 @dataclass(slots=True)
@@ -22,23 +22,26 @@ class Attention:
 
     `down` holds q_a, kv_a's latent and the shared rotated key: [q_rank + kv_rank + rope, H].
     `q_b` is [heads * (nope + rope), q_rank]; `kv_b` is [heads * (nope + value), kv_rank], for each
-    head keys' rows before values'; `out` is [H, heads * value].
+    head keys' rows before values'; `out` is [H, heads * value]. Each plain or in fp8.
     """
 
-    down: Tensor
+    down: Weight
     q_norm: Tensor
     kv_norm: Tensor
-    q_b: Tensor
-    kv_b: Tensor
-    out: Tensor
+    q_b: Weight
+    kv_b: Weight
+    out: Weight
 
 
 @dataclass(slots=True)
 class Dense:
-    """A gated feed-forward block: [2 * I, H] with the gate's rows first, and [H, I]."""
+    """A gated feed-forward block: [2 * I, H] with the gate's rows first, and [H, I].
 
-    gate_up: Tensor
-    down: Tensor
+    Each plain or in fp8.
+    """
+
+    gate_up: Weight
+    down: Weight
 
 
 @dataclass(slots=True)
@@ -121,38 +124,67 @@ def weights_of(part: object) -> Iterator[Weight]:
             yield from weights_of(getattr(part, field.name))
 
 
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What is kept in few bits.
+
+    Attributes:
+        experts: Of the mixtures.
+        layers: Rows and columns that share a scale where attention and dense blocks are in fp8;
+            `None` for the columns is all of a row. What such blocks do not divide stays plain.
+    """
+
+    experts: Form | None = None
+    layers: tuple[int, int | None] | None = None
+
+    def of_layer(self, parts: Iterable[int], columns: int) -> Form | None:
+        """Of a matrix of attention or a dense block, in parts of so many rows; `None` is plain."""
+        if self.layers is None:
+            return None
+        rows, depth = self.layers
+        return fp8_form(None if depth is None else (rows, depth), parts, columns)
+
+
+PLAIN = Forms()
+
+
 def allocate(
     config: ModelConfig,
     *,
     dtype: torch.dtype,
     device: torch.device,
     prediction: bool,
-    experts: Form | None = None,
+    forms: Forms = PLAIN,
 ) -> Weights:
-    """Weights of the right shapes with arbitrary values; `experts` is of those of the mixtures."""
+    """Weights of the right shapes with arbitrary values."""
 
     def empty(*shape: int) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=device)
 
+    def matrix(*parts: int, columns: int) -> Weight:
+        form, shape = forms.of_layer(parts, columns), (sum(parts), columns)
+        return form.empty(*shape, device=device) if form is not None else empty(*shape)
+
     hidden, heads, kv_rank = config.hidden_size, config.num_heads, config.kv_lora_rank
+    per_head = config.qk_nope_head_dim + config.v_head_dim
 
     def layer(*, sparse: bool) -> Layer:
         return Layer(
             input_norm=empty(hidden),
             attention=Attention(
-                down=empty(config.q_lora_rank + config.cache_width, hidden),
+                down=matrix(config.q_lora_rank, config.cache_width, columns=hidden),
                 q_norm=empty(config.q_lora_rank),
                 kv_norm=empty(kv_rank),
-                q_b=empty(heads * config.qk_head_dim, config.q_lora_rank),
-                kv_b=empty(heads * (config.qk_nope_head_dim + config.v_head_dim), kv_rank),
-                out=empty(hidden, heads * config.v_head_dim),
+                q_b=matrix(heads * config.qk_head_dim, columns=config.q_lora_rank),
+                kv_b=matrix(heads * per_head, columns=kv_rank),
+                out=matrix(hidden, columns=heads * config.v_head_dim),
             ),
             post_norm=empty(hidden),
-            feed_forward=_mixture(config, experts, dtype=dtype, device=device)
+            feed_forward=_mixture(config, forms.experts, dtype=dtype, device=device)
             if sparse
             else Dense(
-                gate_up=empty(2 * config.intermediate_size, hidden),
-                down=empty(hidden, config.intermediate_size),
+                gate_up=matrix(*[config.intermediate_size] * 2, columns=hidden),
+                down=matrix(hidden, columns=config.intermediate_size),
             ),
         )
 
@@ -199,15 +231,31 @@ def _mixture(
 def randomize(weights: Weights, seed: int) -> None:
     """Fill with seeded random values that keep activations near unit size, for benchmarks."""
     generator = torch.Generator(device=weights.embedding.device).manual_seed(seed)
-    for tensor in tensors_of(weights):
-        if tensor.dim() == 1:
-            tensor.fill_(1.0)
+    for weight in weights_of(weights):
+        if isinstance(weight, Scaled):
+            _randomize_scaled(weight, generator)
+        elif weight.dim() == 1:
+            weight.fill_(1.0)
         else:
-            tensor.normal_(0.0, tensor.shape[-1] ** -0.5, generator=generator)
+            weight.normal_(0.0, weight.shape[-1] ** -0.5, generator=generator)
     extra = [weights.prediction.layer] if weights.prediction else []
     for layer in weights.layers + extra:
         if isinstance(layer.feed_forward, Mixture):
             layer.feed_forward.bias.zero_()
+
+
+def _randomize_scaled(weight: Scaled, generator: torch.Generator) -> None:
+    """Numbers that fill their range, with scales that make up for it."""
+    columns = weight.numbers.shape[-1] * (2 if weight.is_packed else 1)
+    spread = 2.0 if weight.is_packed else 64.0
+    weight.scales.fill_(columns**-0.5 / spread)
+    # Matrix by matrix: what is drawn in between is in fp32.
+    for numbers in weight.numbers.view(-1, *weight.numbers.shape[-2:]):
+        if weight.is_packed:
+            numbers.random_(0, 256, generator=generator)
+        else:
+            drawn = torch.empty(numbers.shape, device=numbers.device)
+            numbers.copy_(drawn.normal_(0.0, spread, generator=generator))
 
 
 def count_parameters(config: ModelConfig) -> int:

@@ -168,7 +168,7 @@ class Attempts:
                 if late or not failure.retryable:
                     raise failure from None
                 if said.begun:
-                    left = _able(said, _followers(left, step))
+                    left = _able(said, left, step)
                 if not left and not said.complete:
                     raise failure from None
                 self._logger.info(
@@ -245,7 +245,9 @@ class Attempts:
         """The same. A place that would say another word than the last is asked again, behind it."""
         for exact in (False, True):
             said.exact = exact
-            request = said.request(thinks_on=step.thinks_on)
+            request = said.request(
+                thinks_on=step.thinks_on, anew=said.begun and not _goes_on(said, step)
+            )
             events = said.events(self._attempt(request, step, trail), holds=holds)
             try:
                 async with closing(events):
@@ -316,11 +318,17 @@ def _followers(steps: Sequence[Step], step: Step) -> list[Step]:
     return [other for other in steps if other.continues and other.deployment.model == model]
 
 
-def _able(said: Resumable, steps: Sequence[Step]) -> list[Step]:
-    """Who of them can go on from where it is."""
-    if not said.resumable:
-        return []
-    return [step for step in steps if step.thinks_on or not said.thinking]
+def _goes_on(said: Resumable, step: Step) -> bool:
+    """Whether this one can go on from where it is."""
+    return step.continues and said.resumable and (step.thinks_on or not said.thinking)
+
+
+def _able(said: Resumable, steps: Sequence[Step], failed: Step) -> list[Step]:
+    """Who of those after it can go on; then, where it helps, who can say all of it again."""
+    model = failed.deployment.model
+    same = [step for step in steps if step.deployment.model == model]
+    able = [step for step in same if _goes_on(said, step)]
+    return able + [step for step in same if said.repeatable and step not in able]
 
 
 def _routed(batch: Batch, route: tuple[str, ...], *, resumed: bool) -> Batch:

@@ -141,12 +141,6 @@ def _able(
     for need in needs.abilities:
         if need.capability not in candidate.capabilities:
             return Objection(f"nobody says that it {need.what}", need.field)
-    if needs.goes_on and not candidate.local:
-        provider = candidate.provider
-        if not provider.continues:
-            return Objection("begins every answer anew", "continues")
-        if needs.goes_on == "thought" and not provider.continues_thoughts:
-            return Objection("does not go on with a thought", "continues")
     for kind, field in needs.modalities:
         if kind not in candidate.model.input_modalities:
             return Objection(f"takes no {kind}", field)
@@ -155,6 +149,21 @@ def _able(
         if missing:
             names = ", ".join(sorted(missing))
             return Objection(f"does not know {names}", wishes.field("require_parameters"))
+    return None
+
+
+def _goes_on(
+    candidate: Candidate, _wishes: Preferences, needs: Needs, _policy: Policy
+) -> Objection | None:
+    if candidate.local or not needs.last_said:
+        return None
+    provider = candidate.provider
+    if not needs.goes_on and provider.wire == "messages":
+        return Objection("would go on with the last message in place of an answer", "messages")
+    if needs.goes_on and not provider.continues:
+        return Objection("begins every answer anew", "continues")
+    if needs.goes_on and needs.last_said == "thought" and not provider.continues_thoughts:
+        return Objection("does not go on with a thought", "continues")
     return None
 
 
@@ -205,4 +214,14 @@ def _price_field(wishes: Preferences) -> str:
 
 
 _Check = Callable[[Candidate, Preferences, Needs, Policy], Objection | None]
-_CHECKS: Final[tuple[_Check, ...]] = (_house, _named, _privacy, _place, _form, _able, _room, _price)
+_CHECKS: Final[tuple[_Check, ...]] = (
+    _house,
+    _named,
+    _privacy,
+    _place,
+    _form,
+    _able,
+    _goes_on,
+    _room,
+    _price,
+)

@@ -65,8 +65,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         least_tokens: No tokenizer makes fewer tokens of the prompt.
         tokens: How many it probably makes.
         max_tokens: The answer's limit, where the request has one.
-        goes_on: The answer is the rest of a message that was begun; "thought" of one whose thought
-            is not over.
+        last_said: The last message is the assistant's, of text, or of a thought alone.
+        goes_on: The answer is the rest of it.
     """
 
     abilities: tuple[Need, ...] = ()
@@ -76,7 +76,8 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     least_tokens: int = 0
     tokens: int = 0
     max_tokens: int | None = None
-    goes_on: Literal["", "text", "thought"] = ""
+    last_said: Literal["", "text", "thought"] = ""
+    goes_on: bool = False
 
 
 def needs_of(request: Request) -> Needs:
@@ -91,15 +92,19 @@ def needs_of(request: Request) -> Needs:
         least_tokens=num_bytes // _MOST_BYTES_A_TOKEN,
         tokens=num_bytes // _BYTES_A_TOKEN,
         max_tokens=request.sampling.max_tokens,
-        goes_on=_begun(request),
+        last_said=_last_said(request),
+        goes_on=request.continues,
     )
 
 
-def _begun(request: Request) -> Literal["", "text", "thought"]:
-    if not request.continues or not request.messages:
+def _last_said(request: Request) -> Literal["", "text", "thought"]:
+    last = request.messages[-1] if request.messages else None
+    if last is None or last.role != "assistant":
         return ""
-    parts = request.messages[-1].parts
-    return "text" if any(isinstance(p, TextPart) and p.text for p in parts) else "thought"
+    said = [part for part in last.parts if isinstance(part, TextPart | ReasoningPart)]
+    if len(said) < len(last.parts) or not any(part.text for part in said):
+        return ""
+    return "text" if any(isinstance(p, TextPart) and p.text for p in said) else "thought"
 
 
 def conversation(request: Request) -> bytes:

@@ -8,7 +8,7 @@ refused by name, what makes no difference is warned about; nothing is dropped. K
 
 import difflib
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -101,6 +101,14 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
     route: Literal["fallback", "sort"] | None = None
 
 
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "data_collection": ("allow", "deny"),
+    "sort": get_args(Wanted),
+    "sort.by": get_args(Wanted),
+    "sort.partition": ("model", "none"),
+    "partition": ("model", "none"),
+    "route": ("fallback", "sort"),
+}
 _KNOWN: Final = frozenset(field.encode_name for field in msgspec.structs.fields(_Options))
 
 
@@ -224,7 +232,10 @@ def _options(routing: Routing) -> tuple[_Options, tuple[str, ...]]:
         return msgspec.convert(known, _Options, strict=True), tuple(warnings)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$")
-        path = OPTIONS + where.strip("`")
+        where = where.strip("`")
+        if what.startswith("Invalid enum value") and (words := _CHOICES.get(where.strip("."))):
+            what = f"i{what[1:].rstrip('.')}; there are {', '.join(words)}"
+        path = OPTIONS + where
         raise InvalidRequest(f"{path}: {what}.", param=path) from None
 
 

@@ -4,7 +4,8 @@ A place that breaks off in the middle is followed by one that continues a messag
 same question, with what was said as the beginning of its answer. The client must see one answer,
 so nothing is said twice, the bill has one prompt, and a stop text across the seam still stops.
 A model reads the beginning of a word otherwise than the word (its tokens are others), so the last
-word is left to be said again. Knows events and requests; who is asked, and when, is for
+word is left to be said again. What nobody can go on with is asked anew and compared, where it is
+the same each time (`gateway.repeat`). Knows events and requests; who is asked, and when, is for
 `gateway.attempt`.
 """
 
@@ -32,6 +33,7 @@ from glimt.core.parts import Message, Part, ReasoningPart, TextPart
 from glimt.core.request import Request, TextFormat
 from glimt.core.usage import Usage
 from glimt.gateway.closing import closing
+from glimt.gateway.repeat import Call, Repeat
 
 LONGEST_WORD: Final = 48
 """Characters; whatever has no end within them is gone on with where it is."""
@@ -75,14 +77,20 @@ class Resumable:
         self.exact = False
         self._again = ""
         self._num_again = 0
-        self._called = False
+        self._calls: dict[int, Call] = {}
+        self._anew = False
         self._over = False
 
     @property
     def resumable(self) -> bool:
         """Whether what was said so far can be gone on with: text, or a thought alone."""
         said = bool("".join(self._text).strip()) or self.thinking
-        return self._able and not self._called and said
+        return self._able and not self._calls and said
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it would be the same again, so that it can be asked anew and compared."""
+        return self._request.num_choices == 1 and self._request.sampling.temperature == 0
 
     @property
     def thinking(self) -> bool:
@@ -94,16 +102,19 @@ class Resumable:
         """Whether there is nothing left to say: it ended but for the bill, or reached its limit."""
         limit = self._request.sampling.max_tokens
         spent = limit is not None and self.num_tokens >= limit
-        return self._able and (self._over or (spent and self.resumable))
+        is_whole = self._over and self._request.num_choices == 1
+        return is_whole or (spent and self.resumable)
 
-    def request(self, *, thinks_on: bool = False) -> Request:
+    def request(self, *, thinks_on: bool = False, anew: bool = False) -> Request:
         """What the next place is asked: as it was until something was said.
 
         Left out at the end is what is to be said again: whitespace, which templates trim, and the
         last word. Where that is all, the question is as it was, or behind the whole thought, which
-        a place can tell from an open one if it `thinks_on`.
+        a place can tell from an open one if it `thinks_on`. For a place that is asked `anew` the
+        question is as it was.
         """
-        if not self.begun:
+        self._anew = anew
+        if not self.begun or anew:
             return self._request
         thinking = self.thinking
         said = "".join(self._thought if thinking else self._text)
@@ -116,12 +127,12 @@ class Resumable:
         parts: list[Part] = [ReasoningPart(text=kept if thinking else thought)]
         if not thinking:
             parts = [*(parts if thought else ()), TextPart(kept)]
-        anew = not kept and not thought
+        is_all = not kept and not thought
         message = Message(role="assistant", parts=tuple(parts))
         return msgspec.structs.replace(
             self._request,
-            messages=(*self._request.messages, *(() if anew else (message,))),
-            continues=not anew,
+            messages=(*self._request.messages, *(() if is_all else (message,))),
+            continues=not is_all,
             **self._left(_num_pieces(self._thought if thinking else self._text, self._again)),
         )
 
@@ -151,9 +162,11 @@ class Resumable:
 
         Raises:
             SaidOtherwise: The place was to begin with a word that was said, and did not.
-            UpstreamError: It was to go on, and began anew.
+            UpstreamError: It was to go on, and began anew; or it said another answer.
         """
         stops = self._request.sampling.stop if holds and self._able else ()
+        if self.begun and self._anew:
+            return self._repeated(events)
         if self.begun:
             joined = self._joined(events)
             return self._billed(_held_back(joined, stops) if stops else joined)
@@ -170,8 +183,12 @@ class Resumable:
                     self._thought.append(event.text)
                     self.num_tokens += len(event.logprobs) or 1
                     self._num_thought += len(event.logprobs) or 1
-                case ToolCallStarted() | ToolCallDelta() | ToolCallFinished():
-                    self._called = True
+                case ToolCallStarted():
+                    self._calls[event.index] = Call(name=event.name)
+                case ToolCallDelta():
+                    self._calls[event.index].arguments += event.arguments
+                case ToolCallFinished():
+                    self._calls[event.index].finished = True
                 case ChoiceFinished():
                     self._over = True
                 case Started():
@@ -227,6 +244,27 @@ class Resumable:
                             raise self._began_anew("ended in place of going on")
                         case _:
                             new.append(event)
+                yield new
+
+    async def _repeated(self, events: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+        """What is new of it; the last place said all of it, so its bill is the answer's."""
+        repeat = Repeat("".join(self._thought), "".join(self._text), self._calls)
+        async with closing(events):
+            async for batch in events:
+                new: list[Event] = []
+                try:
+                    for event in batch:
+                        if isinstance(event, Started):
+                            self._warnings += event.warnings
+                        elif isinstance(event, Finished):
+                            warnings = (*self._warnings, *event.warnings)
+                            new.append(msgspec.structs.replace(event, warnings=warnings))
+                        else:
+                            new += repeat.new(event)
+                except UpstreamError:
+                    # What came before it was another answer came.
+                    yield new
+                    raise
                 yield new
 
     def _began_anew(self, what: str) -> UpstreamError:

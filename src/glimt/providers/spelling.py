@@ -4,6 +4,7 @@ What it has no place for is taken out and named in a warning; how to think is sa
 Knows the catalog's quirks by name, and no HTTP.
 """
 
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,9 @@ _HOUSE: Final = ("stop_token_ids", "include_stop", "ignore_eos", "min_tokens")
 _WORDS: Final = {"top_logprobs": "logprobs"}
 _OPENROUTER_EFFORTS: Final = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
+_BLANK: Final = Request(model="")
+_NOT_SAID: Final = [(name, getattr(Sampling(), name)) for name in Sampling.__struct_fields__]
+
 
 def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...]]:
     """The request for this place, and what it will not honour.
@@ -42,10 +46,9 @@ def spelled(request: Request, row: ProviderRow) -> tuple[Request, tuple[str, ...
         raise UnsupportedParameter(f"{row.slug} does not continue a message.", param="continues")
     lost: list[str] = []
     changes: dict[str, Any] = {"routing": Routing(), "deadline_s": None, "tenant": ""}
-    blank = Request(model="")
-    for name in _without_place(row):
-        if getattr(request, name) != getattr(blank, name):
-            changes[name] = getattr(blank, name)
+    for name in _without_place(row.quirks or "", row.wire):
+        if getattr(request, name) != getattr(_BLANK, name):
+            changes[name] = getattr(_BLANK, name)
             lost.append(name)
     if request.extensions and not row.self_hosted:
         # Unknown here, so nobody knows what they would cost there.
@@ -70,17 +73,18 @@ def _goes_on(row: ProviderRow) -> bool:
     return row.continues
 
 
-def _without_place(row: ProviderRow) -> list[str]:
+@functools.cache
+def _without_place(quirk: str, wire: str) -> tuple[str, ...]:
     """Fields of a request that mean nothing there."""
-    quirk, is_chat = row.quirks or "", row.wire == "chat_completions"
+    is_chat = wire == "chat_completions"
     taken: list[str] = []
     if quirk not in (_TAKES_HINTS if is_chat else _OURS):
         taken += [*_HINTS, "service_class"]
-    if row.wire == "messages" and "user" in taken:
+    if wire == "messages" and "user" in taken:
         taken.remove("user")
-    if row.wire == "messages" or quirk not in (_RENDERS if is_chat else _OURS):
+    if wire == "messages" or quirk not in (_RENDERS if is_chat else _OURS):
         taken.append("template_arguments")
-    return taken
+    return tuple(taken)
 
 
 def _thoughts(request: Request, quirk: str) -> Request:
@@ -109,17 +113,16 @@ def _continued(request: Request, quirk: str) -> Request:
 
 
 def _sampling(sampling: Sampling, row: ProviderRow, lost: list[str]) -> Sampling:
-    blank = Sampling()
     changes: dict[str, Any] = {}
-    for name in Sampling.__struct_fields__:
-        if getattr(sampling, name) == getattr(blank, name):
+    for name, blank in _NOT_SAID:
+        if getattr(sampling, name) == blank:
             continue
         if name in _HOUSE:
             known = row.self_hosted and row.wire != "messages" and row.quirks != "transformers"
         else:
             known = row.understands(_WORDS.get(name, name))
         if not known:
-            changes[name] = getattr(blank, name)
+            changes[name] = blank
             lost.append(f"sampling.{name}")
     return msgspec.structs.replace(sampling, **changes) if changes else sampling
 

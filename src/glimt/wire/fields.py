@@ -22,6 +22,7 @@ N = TypeVar("N", int, float)
 S = TypeVar("S", bound=msgspec.Struct)
 
 ANYTHING: Final = cast("type[object]", Any)
+_TEXT_OR_ARRAY: Final = cast("type[object]", str | list[Any])
 INT_OR_FLOAT: Final = cast("type[float]", int | float)
 """Unions are types to msgspec, if not to a type checker."""
 
@@ -133,9 +134,16 @@ class Fields:
         return bytes(self._raw[name]) if name in self._raw else b""
 
     @staticmethod
-    def is_text(raw: msgspec.Raw) -> bool:
-        """Whether a field's JSON is a string."""
-        return bytes(memoryview(raw)[:1]) == b'"'
+    def is_text(raw: msgspec.Raw, path: str) -> bool:
+        """Whether a field's JSON is a string; if not, it is an array.
+
+        Raises:
+            InvalidRequest: It is neither.
+        """
+        first = bytes(memoryview(raw)[:1])
+        if first not in (b'"', b"["):
+            decode_as(raw, _TEXT_OR_ARRAY, path)
+        return first == b'"'
 
     def take(self, name: str, kind: type[T]) -> T | None:
         """A field as `kind`; None when it is absent or null.

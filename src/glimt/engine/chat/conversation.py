@@ -200,9 +200,9 @@ def _text_of(part: Part, index: int) -> str:
         case FilePart(kind="file", data=bytes(data)) if _is_text(part.media_type):
             return _lines_of(part, data, index)
         case FilePart():
+            held = _KINDS.get(part.kind, part.kind)
             raise UnsupportedParameter(
-                f"messages[{index}] holds {_KINDS.get(part.kind, part.kind)}, but this model reads "
-                "text only",
+                f"messages[{index}] holds {held}, but this model reads text only",
                 param=f"messages[{index}].content",
             )
         case ReasoningPart() | ToolCallPart() | ToolResultPart():

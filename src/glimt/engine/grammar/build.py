@@ -240,7 +240,7 @@ class _Writer:
             expression = f"/(?:{render(parse(pattern, whole=True).node, 'raw')})/"
         except MalformedPattern as error:
             raise InvalidRequest(
-                f"{pattern!r} is no regular expression: {error}", param=param
+                f"{param}: {pattern!r} is no regular expression: {error}", param=param
             ) from error
         except (UnsupportedPattern, EmptySet) as error:
             raise UnsupportedParameter(

@@ -6,7 +6,7 @@ the request, nor of what a model makes of a part: a text-only model refuses imag
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -41,7 +41,6 @@ def goes_on(messages: Sequence[Message]) -> bool:
 
 _DECODER: Final[msgspec.json.Decoder[list[MessageField]]] = decoder(list[MessageField])
 _BLOCKS: Final[msgspec.json.Decoder[list[Block]]] = decoder(list[Block])
-_TEXT_OR_BLOCKS: Final = cast("type[object]", str | list[Any])
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _ELSEWHERE: Final = (
     "server_tool_use",
@@ -112,11 +111,9 @@ class Reader:
         self._messages.append(Message(role=role, parts=tuple(parts)))
 
     def _system(self, raw: msgspec.Raw) -> None:
-        if bytes(raw).startswith(b'"'):
+        if Fields.is_text(raw, "system"):
             content: str | list[Block] = decode_as(raw, str, "system")
         else:
-            if not bytes(raw).startswith(b"["):
-                decode_as(raw, _TEXT_OR_BLOCKS, "system")  # Raises, with both kinds.
             try:
                 content = _BLOCKS.decode(raw)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -232,7 +232,7 @@ def _input(fields: Fields, warnings: list[str]) -> list[InputItem]:
     raw = fields.raw("input")
     if raw is None:
         return []
-    if fields.is_text(raw):
+    if fields.is_text(raw, "input"):
         return [InputItem(role="user", content=decode_as(raw, str, "input"))]
     return read_items(raw, warnings, "input")
 

@@ -228,8 +228,8 @@ def grouped(num_out: int, size: int, tile: int, *, gated: bool) -> Program:
     )  # fmt: skip
 
 
-def scaled(form: Form, *, up: bool) -> Program:
-    """One of the two grouped products for experts of few bits."""
+def scaled(form: Form, *, up: bool, alone: bool = False) -> Program:
+    """One of the two grouped products for experts of few bits, or one with a matrix."""
     weight = form.empty(1, *((3072, 2048) if up else (2048, 1536)), device=META)
     most = scaled_experts.GROUPED_BYTES[form.int4]
     return Program(
@@ -242,7 +242,8 @@ def scaled(form: Form, *, up: bool) -> Program:
         layout(weight, most=most, whole=True)
         | {
             "N": 1536 if up else 2048, "PER_ROW": 5 if up else 1, "GATED": up,
-            "UPCAST": False, "BLOCK_M": experts.LARGE_TILE, "BLOCK_N": scaled_experts.BLOCK_N,
+            "ALONE": alone, "UPCAST": False, "BLOCK_M": experts.LARGE_TILE,
+            "BLOCK_N": scaled_experts.BLOCK_N,
         },
         num_warps=scaled_experts.WARPS,
         num_stages=scaled_experts.STAGES,
@@ -343,6 +344,7 @@ PROGRAMS |= {
     for name, form in {"": None, **SCALED_FORMS}.items()
     for up in (True, False)
 }
+PROGRAMS["matrix in fp8, 8192 rows"] = scaled(FP8, up=False, alone=True)
 PROGRAMS |= {
     f"experts in {name}: {'gate and up' if up else 'down'}": scaled(form, up=up)
     for name, form in SCALED_FORMS.items()

@@ -19,7 +19,7 @@ from glimt.engine.kernels.gpu.few_experts import FEW_TOKENS, dense_of_few, exper
 from glimt.engine.kernels.gpu.matvec import MAX_ROWS, matvec
 from glimt.engine.kernels.gpu.queries import queries_of_few, values_of_few
 from glimt.engine.kernels.gpu.router import choose_of_many, route_of_few
-from glimt.engine.kernels.gpu.scaled_experts import scaled_experts_of_many
+from glimt.engine.kernels.gpu.scaled_experts import scaled_experts_of_many, scaled_product
 from glimt.engine.quantization import Scaled, Weight, widen
 
 VALUES_WITH_PARTS = 4
@@ -40,7 +40,9 @@ class TritonKernels(Kernels):
         """As `reference.linear`."""
         if len(values) <= MAX_ROWS:
             return matvec(values, weight)
-        return functional.linear(values, widen(weight, values.dtype))
+        if isinstance(weight, Scaled):
+            return scaled_product(values, weight)
+        return functional.linear(values, weight)
 
     def norm_project(self, hidden: Tensor, weight: Weight, *, norm: Tensor, eps: float) -> Tensor:
         """As `reference.norm_project`."""

@@ -1,16 +1,22 @@
 # Triton has no types: programs and their launches are checked by running them.
 # pyright: basic, reportCallIssue=false, reportArgumentType=false, reportOptionalMemberAccess=false
-"""The mixture of experts for many tokens with weights of few bits, widened after they were read.
+"""Products of many tokens with weights of few bits, which are widened after they were read.
 
-The products are those of `experts`. A tile of a weight never leaves its group of columns, so a row
-of it has one scale.
+Those of a mixture of experts are as in `experts`; a matrix is an expert that all tokens have. A
+tile of a weight never leaves its group of columns, so a row of it has one scale.
 """
 
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from glimt.engine.kernels.gpu.experts import sort_by_expert, tile_of, weighted_sum, with_shared
+from glimt.engine.kernels.gpu.experts import (
+    LARGE_TILE,
+    sort_by_expert,
+    tile_of,
+    weighted_sum,
+    with_shared,
+)
 from glimt.engine.kernels.gpu.tile import INTERPRETED, dot, layout
 from glimt.engine.quantization import Scaled
 
@@ -39,14 +45,18 @@ def grouped_scaled_program(
     values, weight, scales, order, tile_experts, out, num_assignments, values_stride,
     N: tl.constexpr, PER_ROW: tl.constexpr, GATED: tl.constexpr, UPCAST: tl.constexpr,
     BYTES: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr,
-    PACKED: tl.constexpr, PER: tl.constexpr, SCALED: tl.constexpr,
+    PACKED: tl.constexpr, PER: tl.constexpr, SCALED: tl.constexpr, ALONE: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """As `grouped_program`."""
-    tile_number = tl.program_id(1)
-    expert = tl.load(tile_experts + tile_number).to(tl.int64)
+    """As `grouped_program`; ALONE there is one expert, and tokens come in their order."""
+    tile_number = tl.program_id(1).to(tl.int64)
+    expert = tile_number * 0
+    if not ALONE:
+        expert = tl.load(tile_experts + tile_number).to(tl.int64)
     if expert >= 0:
-        number = tl.load(order + tile_number * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
+        number = tile_number * BLOCK_M + tl.arange(0, BLOCK_M)
+        if not ALONE:
+            number = tl.load(order + number).to(tl.int64)
         real = number < num_assignments
         row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
         column = tl.arange(0, BLOCK_K)
@@ -82,6 +92,19 @@ def grouped_scaled_program(
         tl.store(target, total, mask=real[:, None] & (row < N)[None, :])
 
 
+def scaled_product(values: Tensor, weight: Scaled) -> Tensor:
+    """As `reference.linear`, for many tokens."""
+    count, num_out = len(values), len(weight)
+    out = values.new_empty(count, num_out)
+    grouped_scaled_program[(triton.cdiv(num_out, BLOCK_N), triton.cdiv(count, LARGE_TILE))](
+        values, weight.numbers, weight.scales, values, values, out, count, values.stride(0),
+        N=num_out, PER_ROW=1, GATED=False, UPCAST=INTERPRETED, ALONE=True,
+        **layout(weight, most=GROUPED_BYTES[weight.is_packed], whole=True),
+        BLOCK_M=LARGE_TILE, BLOCK_N=BLOCK_N, num_warps=WARPS, num_stages=STAGES,
+    )  # fmt: skip
+    return out
+
+
 def scaled_experts_of_many(
     hidden: Tensor,
     gate_up: Scaled,
@@ -101,6 +124,7 @@ def scaled_experts_of_many(
     gated = hidden.new_empty(count * slots, width)
     results = hidden.new_empty(count * slots, size)
     sizes = {"BLOCK_M": tile, "BLOCK_N": BLOCK_N, "num_warps": WARPS, "num_stages": STAGES}
+    sizes |= {"ALONE": False}
     grouped_scaled_program[(triton.cdiv(width, BLOCK_N), len(tile_experts))](
         hidden, gate_up.numbers, gate_up.scales, order, tile_experts, gated, count * slots,
         hidden.stride(0), N=width, PER_ROW=slots, GATED=True, UPCAST=INTERPRETED,
