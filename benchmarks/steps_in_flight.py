@@ -11,6 +11,7 @@ The last line is JSON; the exit status is 1 where float32 answers differ.
 """
 
 import argparse
+import importlib
 import json
 import sys
 import time
@@ -24,8 +25,8 @@ from glimt.engine.core import EngineCore
 from glimt.engine.messages import Output, SamplingParams, Submit
 from glimt.engine.runner import Runner
 from glimt.engine.settings import EngineSettings
-from benchmarks.gpu import folder_of, load
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, too
 NANO = Path(glimt.__file__).parent / "models" / "nano"
 PROMPT_TOKENS = 100
 CASES: dict[str, dict[str, Any]] = {
@@ -74,7 +75,8 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=64)
     options = parser.parse_args()
     if options.layers:
-        runner = load(folder_of(options.layers), "auto")
+        gpu = importlib.import_module("benchmarks.gpu")
+        runner = gpu.load(gpu.folder_of(options.layers), "auto")
     else:
         settings = EngineSettings(dtype=options.dtype, cache_gb=0.5, speculation="off")
         runner = Runner.load(settings, NANO)
