@@ -48,18 +48,22 @@ class Started(NamedTuple):
     command: Sequence[str]
     environment: dict[str, str]
     target: Target
+    ready_path: str | None = None
 
 
 def glimt(upstream: str, port: int, home: Path) -> Started:
-    """`glimt serve` with one place elsewhere: the upstream, in Z.ai's name."""
+    """`glimt serve` with one place elsewhere: the upstream, which takes any number at once."""
     (home / "config.toml").write_text(
-        f'[providers.zai]\nbase_url = "{upstream}"\n[log]\naccess = false\n'
+        f'[providers.bench]\nbase_url = "{upstream}"\nkey_env = ["BENCH_KEY"]\n'
+        f'[providers.bench.models]\n"{MODEL}" = "{MODEL}"\n[log]\naccess = false\n'
         "[engine]\ncache_gb = 0.05\n"
     )
     return Started(
         command=[sys.executable, "-m", "glimt.cli", "serve"],
-        environment={"GLIMT_HOME": str(home), "GLIMT_PORT": str(port), "ZAI_API_KEY": "sk-bench"},
+        environment={"GLIMT_HOME": str(home), "GLIMT_PORT": str(port), "BENCH_KEY": "sk-bench"},
         target=Target(port=port, model=MODEL),
+        # It answers from elsewhere at once, while its engine still loads on the same core.
+        ready_path="/ready",
     )
 
 
@@ -126,6 +130,18 @@ def wait_until_it_answers(target: Target, watched: psutil.Process, log: Path) ->
             last = str(error)
         time.sleep(0.2)
     raise Missing(f"it did not answer ({last}); its log ends: {log.read_text()[-600:]}")
+
+
+def wait_until_ready(its: Started) -> None:
+    """Nothing is being loaded any more. Raises Missing: it still is."""
+    deadline = time.monotonic() + START_S
+    while its.ready_path is not None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{its.target.port}{its.ready_path}").close()
+            return
+        time.sleep(0.2)
+    if its.ready_path is not None:
+        raise Missing("it did not become ready.")
 
 
 def memory(watched: psutil.Process) -> dict[str, int]:
@@ -229,6 +245,7 @@ def main() -> None:
                     its = started(name, f"http://127.0.0.1:{port}/v1", home, options.cache)
                     with process(its.command, its.environment, cores[0], log) as watched:
                         wait_until_it_answers(its.target, watched, log)
+                        wait_until_ready(its)
                         results[name] = measure(its.target, options, watched)
                 except Missing as missing:
                     skipped[name] = str(missing)
