@@ -82,6 +82,7 @@ def main() -> int:
     parser.add_argument("--check-only", action="store_true", help="interpret the programs on a CPU")
     parser.add_argument("--quick", action="store_true", help="fewer sizes")
     parser.add_argument("--weights", default="auto", help="as engine.weights: fp8, int4-experts")
+    parser.add_argument("--overlap", action="store_true", help="let programs overlap")
     parser.add_argument("--layers", type=int, default=47, help="a shorter network, for a try")
     options = parser.parse_args()
     started = time.monotonic()
@@ -90,8 +91,11 @@ def main() -> int:
     if not torch.cuda.is_available():
         print("No CUDA device: nothing was timed. `--check-only` interprets the programs on a CPU.")
         return NO_GPU
-    if check(interpreted=False):
+    if check(interpreted=False, overlap=options.overlap):
         return 1
+    if options.overlap:
+        tile: Any = importlib.import_module("glimt.engine.kernels.gpu.tile")
+        tile.overlap = True
     bandwidth = copy_bandwidth()
     print(f"\n{torch.cuda.get_device_name()}: copies at {bandwidth / 1e12:.2f} TB/s")
     result: dict[str, Any] = {
@@ -99,6 +103,7 @@ def main() -> int:
         "torch": torch.__version__,
         "layers": options.layers,
         "weights": options.weights,
+        "overlap": options.overlap,
         "copy_tb_per_s": bandwidth / 1e12,
     }
     run_parts(options, Parts(result, started), bandwidth)
@@ -202,11 +207,11 @@ def serving(folder: Path, config: ModelConfig, weights: str, *, quick: bool) -> 
     )
 
 
-def check(*, interpreted: bool) -> int:
+def check(*, interpreted: bool, overlap: bool = False) -> int:
     """Compare every program with its definition, in a process of its own; its exit status."""
     places = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     return subprocess.run(
-        [sys.executable, "-m", "tests.engine.kernels.gpu.programs"],
+        [sys.executable, "-m", "tests.engine.kernels.gpu.programs", *["--overlap"] * overlap],
         cwd=ROOT,
         env=os.environ | {"TRITON_INTERPRET": str(int(interpreted)), "PYTHONPATH": places},
         check=False,

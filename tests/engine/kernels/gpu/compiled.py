@@ -9,7 +9,7 @@ of it run side by side: shared memory, registers, and spills, which are memory t
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -352,16 +352,25 @@ PROGRAMS |= {
 }
 
 
+OVERLAPPING = {
+    f"{title}, overlapping": replace(program, fixed=program.fixed | {"PDL": True})
+    for title, program in PROGRAMS.items()
+    if "PDL" in program.function.arg_names
+}
+"""Those that may begin before the one before them has ended."""
+
+
 def cost_of(program: Program) -> Cost:
     """Compile and read what it takes."""
     names = program.function.arg_names
+    fixed = {"PDL": False} | program.fixed if "PDL" in names else program.fixed
     aligned = {
         (index,): [["tt.divisibility", 16]]
         for index, name in enumerate(names)
         if program.types.get(name, "").startswith("*") or name.endswith("stride")
     }
     signature = {name: program.types.get(name, "constexpr") for name in names}
-    source = ASTSource(program.function, signature, constexprs=program.fixed, attrs=aligned)
+    source = ASTSource(program.function, signature, constexprs=fixed, attrs=aligned)
     compiled = triton.compile(
         source,
         target=TARGET,
@@ -379,6 +388,6 @@ def cost_of(program: Program) -> Cost:
 
 
 if __name__ == "__main__":
-    for title, program in PROGRAMS.items():
+    for title, program in (PROGRAMS | OVERLAPPING).items():
         cost = cost_of(program)
         print(title, cost.shared, cost.registers, cost.spilled, sep="|")

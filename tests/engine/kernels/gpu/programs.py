@@ -6,6 +6,7 @@ once. Without it the same comparisons run compiled, on a GPU.
 """
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,11 @@ from glimt.engine import model as model_module
 from glimt.engine.batch import NewTokens
 from glimt.engine.config import ModelConfig
 from glimt.engine.kernels import reference
-from glimt.engine.kernels.gpu import attention as attention_programs, few_experts as few_programs
+from glimt.engine.kernels.gpu import (
+    attention as attention_programs,
+    few_experts as few_programs,
+    tile,
+)
 from glimt.engine.kernels.gpu.backend import TritonKernels
 from glimt.engine.kernels.gpu.experts import experts_of_many, sort_by_expert
 from glimt.engine.kernels.gpu.few_experts import experts_of_few
@@ -376,9 +381,9 @@ def by_row(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
 def sorting(_: torch.dtype) -> Compared:
     """Every assignment is in exactly one tile, which is its expert's."""
     chosen = torch.randint(0, 7, (61,), generator=GENERATOR).to(DEVICE)
-    for tile in (4, 16, 64):
-        order, tiles = sort_by_expert(chosen, 9, tile=tile)
-        order = order.view(len(tiles), tile)
+    for size in (4, 16, 64):
+        order, tiles = sort_by_expert(chosen, 9, tile=size)
+        order = order.view(len(tiles), size)
         real = order < 61
         yield "all are sorted", order[real].sort().values, torch.arange(61, device=DEVICE)
         owner = tiles[:, None].expand_as(order)[real]
@@ -408,7 +413,8 @@ SUBJECTS = (
 
 
 def main() -> None:
-    """Compare everything in both dtypes."""
+    """Compare everything in both dtypes; on a device with `--overlap` as programs that overlap."""
+    tile.overlap = "--overlap" in sys.argv
     if INTERPRETED:
         let_bounds_be_tensors()
         # Time goes by programs.

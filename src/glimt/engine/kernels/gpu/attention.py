@@ -14,11 +14,14 @@ from torch import Tensor
 
 from glimt.engine.kernels.gpu.tile import (
     INTERPRETED,
+    begin,
     dot,
+    launch,
     layout,
     power_of_two,
     summed,
     tensors,
+    touch,
 )
 from glimt.engine.quantization import Weight
 from glimt.engine.settings import PAGE_SIZE
@@ -40,9 +43,10 @@ def attend_program(
     token_stride, head_stride, HEADS,
     RANK: tl.constexpr, ROPE: tl.constexpr, SPLITS: tl.constexpr, PAGE: tl.constexpr,
     UPCAST: tl.constexpr, BLOCK_H: tl.constexpr, BLOCK_C: tl.constexpr,
-    BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr,
+    BLOCK_R: tl.constexpr, BLOCK_P: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """One part of one query's context: its share of the result and the log of its weight."""
+    begin(PDL)
     query = tl.program_id(0).to(tl.int64)
     split = tl.program_id(2)
     head = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
@@ -88,9 +92,10 @@ def attend_program(
 @triton.jit
 def combine_program(
     partial, weights, out, RANK: tl.constexpr, SPLITS: tl.constexpr,
-    BLOCK_S: tl.constexpr, BLOCK_R: tl.constexpr,
+    BLOCK_S: tl.constexpr, BLOCK_R: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The parts of one head of one query, weighted; BLOCK_R columns of the result."""
+    begin(PDL)
     row = tl.program_id(0).to(tl.int64)
     split = tl.arange(0, BLOCK_S)
     latent = tl.program_id(1) * BLOCK_R + tl.arange(0, BLOCK_R)
@@ -113,13 +118,16 @@ def combine_values_program(
     PER_HEAD: tl.constexpr, VALUES: tl.constexpr, SPLITS: tl.constexpr, SCALED: tl.constexpr,
     PACKED: tl.constexpr, BYTES: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr,
     PER: tl.constexpr, ROWS: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_V: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The parts of one head of one query, weighted, times BLOCK_V rows of the head's values."""
     row = tl.program_id(0).to(tl.int64)
     value = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
     number = (row % HEADS) * PER_HEAD + PER_HEAD - VALUES + value
     inside = value < VALUES
+    if PDL:
+        touch(kv_b, number, inside, BYTES, BYTES, BLOCK_K)
+    begin(PDL)
     split = tl.arange(0, BLOCK_S)
     column = tl.arange(0, BLOCK_K)
     logs = tl.load(weights + row * SPLITS + split, mask=split < SPLITS, other=float("-inf"))
@@ -179,7 +187,7 @@ def attend(
     splits, block_r = weights.shape[-1], min(max(16, power_of_two(rank)), 128)
     combine_program[(count * heads, triton.cdiv(rank, block_r))](
         partial, weights, out, RANK=rank, SPLITS=splits,
-        BLOCK_S=power_of_two(splits), BLOCK_R=block_r, num_warps=4,
+        BLOCK_S=power_of_two(splits), BLOCK_R=block_r, **launch(num_warps=4),
     )  # fmt: skip
     return out
 
@@ -217,7 +225,7 @@ def attend_values(
         partial, weights, numbers, scales, out, heads,
         PER_HEAD=len(numbers) // heads, VALUES=num_values, SPLITS=splits,
         **layout(kv_b, most=VALUES_TILE[1]), BLOCK_S=power_of_two(splits), BLOCK_V=VALUES_TILE[0],
-        num_warps=8,
+        **launch(num_warps=8),
     )  # fmt: skip
     return out
 
@@ -242,7 +250,7 @@ def _parts(
         page_table.stride(0), queries.stride(0), queries.stride(1), heads,
         RANK=rank, ROPE=width - rank, SPLITS=splits, PAGE=PAGE_SIZE, UPCAST=INTERPRETED,
         BLOCK_H=block_h, BLOCK_C=BLOCK_CONTEXT, BLOCK_R=max(16, power_of_two(rank)),
-        BLOCK_P=max(16, power_of_two(width - rank)), num_warps=8, num_stages=2,
+        BLOCK_P=max(16, power_of_two(width - rank)), **launch(num_warps=8, num_stages=2),
     )  # fmt: skip
     return partial, weights
 

@@ -11,7 +11,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from glimt.engine.kernels.gpu.tile import STAGES, layout, summed, tensors, times, values_at
+from glimt.engine.kernels.gpu.tile import (
+    STAGES,
+    begin,
+    launch,
+    layout,
+    summed,
+    tensors,
+    times,
+    touch,
+    values_at,
+)
 from glimt.engine.quantization import Weight
 
 FEW_TOKENS = 16
@@ -27,11 +37,12 @@ def few_gate_up_program(
     I: tl.constexpr, TOP: tl.constexpr, SLOTS: tl.constexpr, ROUTED: tl.constexpr,
     NORM: tl.constexpr, SCALED: tl.constexpr, PACKED: tl.constexpr, BYTES: tl.constexpr,
     STEP: tl.constexpr, GROUPS: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK_I: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_I: tl.constexpr, BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """silu(gate) * up of one expert of one token, BLOCK_I values of it."""
     slot = tl.program_id(1) % SLOTS
     token = (tl.program_id(1) // SLOTS).to(tl.int64)
+    begin(PDL)
     expert = tl.load(chosen + token * TOP + slot, mask=slot < TOP, other=0).to(tl.int64)
     expert = tl.where(slot < TOP, expert, ROUTED + slot - TOP)
     row = tl.program_id(0) * BLOCK_I + tl.arange(0, BLOCK_I)
@@ -81,7 +92,7 @@ def few_down_program(
     H: tl.constexpr, TOP: tl.constexpr, SLOTS: tl.constexpr, ROUTED: tl.constexpr,
     ADD: tl.constexpr, SCALED: tl.constexpr, PACKED: tl.constexpr, BYTES: tl.constexpr,
     STEP: tl.constexpr, GROUPS: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr,
-    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_H: tl.constexpr, BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """The weighted sum over the experts of one token, BLOCK_H values of it."""
     token = tl.program_id(1).to(tl.int64)
@@ -90,6 +101,13 @@ def few_down_program(
     column = tl.arange(0, BLOCK_K)
     width: tl.constexpr = 2 * BYTES if PACKED else BYTES
     total = tl.zeros([BLOCK_H], tl.float32)
+    if PDL:
+        # Who was chosen is known since the program before the one before.
+        for slot in range(SLOTS):
+            known = tl.load(chosen + token * TOP + slot, mask=slot < TOP, other=0).to(tl.int64)
+            known = tl.where(slot < TOP, known, ROUTED + slot - TOP)
+            touch(weight + known * (H * BYTES), row, inside, BYTES, BYTES, BLOCK_K)
+    begin(PDL)
     # One loop over all tiles of all experts, so that the next expert's are under way in time; one
     # stage more, in which the number of the expert is under way.
     tiles: tl.constexpr = (BYTES + BLOCK_K - 1) // BLOCK_K
@@ -145,7 +163,7 @@ def experts_of_few(
     if not count:
         return out
     gain, eps = norm or (hidden, 0.0)
-    fixed = {"TOP": top, "SLOTS": slots, "ROUTED": total - num_shared, "num_warps": 4}
+    fixed = {"TOP": top, "SLOTS": slots, "ROUTED": total - num_shared, **launch(num_warps=4)}
     few_gate_up_program[(triton.cdiv(width, UP_TILE[0]), count * slots)](
         hidden, first, first_scales, gain, chosen, gated, hidden.stride(0), eps,
         I=width, NORM=norm is not None, BLOCK_I=UP_TILE[0], **layout(gate_up, most=UP_TILE[1]),

@@ -16,10 +16,13 @@ from torch import Tensor
 from glimt.engine.kernels.gpu.tile import (
     INTERPRETED,
     STAGES,
+    begin,
     dot,
+    launch,
     layout,
     summed,
     tensors,
+    touch,
     values_at,
 )
 from glimt.engine.quantization import Weight
@@ -90,10 +93,13 @@ def matvec_program(
     N: tl.constexpr, NORM: tl.constexpr, ADD: tl.constexpr, SCALED: tl.constexpr,
     PACKED: tl.constexpr, BYTES: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr,
     PER: tl.constexpr, ROWS: tl.constexpr, UPCAST: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_N outputs of all rows."""
     row = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    if PDL:
+        touch(weight, row, row < N, BYTES, BYTES, BLOCK_K)
+    begin(PDL)
     total = product(
         values, values_stride, M, weight, scales, gain, eps, row, N, NORM, SCALED, BYTES, STEP,
         GROUPS, PER, ROWS, UPCAST, BLOCK_M, BLOCK_N, BLOCK_K,
@@ -141,7 +147,7 @@ def matvec(
         values.stride(0), eps,
         N=num_out, NORM=norm is not None, ADD=residual is not None, UPCAST=INTERPRETED,
         BLOCK_M=block_m, BLOCK_N=block_n, **layout(weight, most=block_k, whole=block_m > 1),
-        num_warps=4, num_stages=4,
+        **launch(num_warps=4, num_stages=4),
     )  # fmt: skip
     return out
 

@@ -16,10 +16,13 @@ from glimt.engine.kernels.gpu.matvec import product, tiles
 from glimt.engine.kernels.gpu.rows import store_row
 from glimt.engine.kernels.gpu.tile import (
     INTERPRETED,
+    begin,
     dot,
+    launch,
     layout,
     power_of_two,
     tensors,
+    touch,
 )
 from glimt.engine.quantization import Weight
 
@@ -31,12 +34,16 @@ def queries_program(
     RANK: tl.constexpr, SCALED: tl.constexpr, PACKED: tl.constexpr, BYTES: tl.constexpr,
     STEP: tl.constexpr, GROUPS: tl.constexpr, PER: tl.constexpr, ROWS: tl.constexpr,
     UPCAST: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-    BLOCK_RANK: tl.constexpr, BLOCK_HALF: tl.constexpr,
+    BLOCK_RANK: tl.constexpr, BLOCK_HALF: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """A cache row, for the first M programs; BLOCK_N outputs of all queries, for the others.
 
     The last 2 * HALF values of a head's WIDTH are rotated, and lie SHIFT further than they would.
     """
+    if PDL:
+        own = (tl.program_id(0) - M) * BLOCK_N + tl.arange(0, BLOCK_N)
+        touch(weight, own, (own >= 0) & (own < N), BYTES, BYTES, BLOCK_K)
+    begin(PDL)
     if tl.program_id(0) < M:
         new = tl.program_id(0).to(tl.int64)
         store_row(
@@ -81,7 +88,7 @@ def carry_program(
     N: tl.constexpr, K: tl.constexpr, PER_HEAD: tl.constexpr, SCALED: tl.constexpr,
     PACKED: tl.constexpr, BYTES: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr,
     PER: tl.constexpr, ROWS: tl.constexpr, UPCAST: tl.constexpr, BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_N columns of one head of all tokens: K values of it times the head's first K rows.
 
@@ -90,6 +97,11 @@ def carry_program(
     head = tl.program_id(0).to(tl.int64)
     number = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     inside = number < N
+    if PDL:
+        above = tl.arange(0, BLOCK_K)
+        columns = weight + tl.program_id(1) * BLOCK_N
+        touch(columns, head * PER_HEAD + above, above < K, BYTES, BLOCK_N, BLOCK_N)
+    begin(PDL)
     token = tl.arange(0, BLOCK_M)
     source = values + head * head_stride
     if BLOCK_M == 1:
@@ -138,12 +150,15 @@ def values_program(
     N: tl.constexpr, PER_HEAD: tl.constexpr, SCALED: tl.constexpr, PACKED: tl.constexpr,
     BYTES: tl.constexpr, STEP: tl.constexpr, GROUPS: tl.constexpr, PER: tl.constexpr,
     ROWS: tl.constexpr, UPCAST: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
+    BLOCK_K: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """BLOCK_N values of one head of all tokens: what was found times the head's last N rows."""
     head = tl.program_id(0)
     number = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     end = (head + 1) * PER_HEAD
+    if PDL:
+        touch(weight, end - N + number, number < N, BYTES, BYTES, BLOCK_K)
+    begin(PDL)
     total = product(
         found + head * head_stride, token_stride, M, weight, scales, found, 0.0, end - N + number,
         end, False, SCALED, BYTES, STEP, GROUPS, PER, ROWS, UPCAST, BLOCK_M, BLOCK_N, BLOCK_K,
@@ -186,7 +201,7 @@ def queries_of_few(
             N=num_out, WIDTH=width, HALF=half, SHIFT=shift, RANK=rank, UPCAST=INTERPRETED,
             BLOCK_M=block_m, BLOCK_N=block_n, **layout(weight, most=block_k, whole=block_m > 1),
             BLOCK_RANK=power_of_two(rank), BLOCK_HALF=power_of_two(half),
-            num_warps=4, num_stages=4,
+            **launch(num_warps=4, num_stages=4),
         )  # fmt: skip
     if kv_b is None:
         return out
@@ -209,7 +224,7 @@ def carry_of_few(queries: Tensor, kv_b: Weight, *, into: Tensor) -> None:
         queries, numbers, scales, into, count, queries.stride(0), queries.stride(1),
         into.stride(0), into.stride(1),
         N=into.shape[-1], K=nope, PER_HEAD=len(numbers) // heads, UPCAST=INTERPRETED,
-        BLOCK_M=block_m, BLOCK_N=block_n, **told, num_warps=4, num_stages=4,
+        BLOCK_M=block_m, BLOCK_N=block_n, **told, **launch(num_warps=4, num_stages=4),
     )  # fmt: skip
 
 
@@ -224,7 +239,7 @@ def values_of_few(found: Tensor, kv_b: Weight, *, num_values: int) -> Tensor:
             found, numbers, scales, out, count, found.stride(0), found.stride(1),
             N=num_values, PER_HEAD=len(numbers) // heads, UPCAST=INTERPRETED, BLOCK_M=block_m,
             BLOCK_N=block_n, **layout(kv_b, most=block_k, whole=block_m > 1),
-            num_warps=4, num_stages=4,
+            **launch(num_warps=4, num_stages=4),
         )  # fmt: skip
     return out
 

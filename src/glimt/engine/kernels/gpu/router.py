@@ -12,7 +12,13 @@ import triton.language as tl
 from torch import Tensor
 
 from glimt.engine.config import ModelConfig
-from glimt.engine.kernels.gpu.tile import power_of_two, values_at
+from glimt.engine.kernels.gpu.tile import (
+    begin,
+    launch,
+    power_of_two,
+    touch,
+    values_at,
+)
 
 EXPERTS_OF_ONE = 4
 """Experts whose scores one program computes."""
@@ -63,10 +69,14 @@ def route_program(
     hidden, gain, router, bias, logits, ended, chosen, shares, hidden_stride, eps, factor,
     H: tl.constexpr, E: tl.constexpr, TOP: tl.constexpr, NORMALIZE: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_TOP: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     """Scores of BLOCK_N experts for one token, and by the token's last program its choice."""
     row = tl.program_id(1).to(tl.int64)
     expert = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    if PDL:
+        touch(router, expert, expert < E, H, H, BLOCK_K)
+    begin(PDL)
     column = tl.arange(0, BLOCK_K)
     total = tl.zeros([BLOCK_N], tl.float32)
     square = tl.zeros([BLOCK_K], tl.float32)
@@ -124,7 +134,8 @@ def route_of_few(
     route_program[(triton.cdiv(num_experts, EXPERTS_OF_ONE), count)](
         hidden, norm, router, bias, logits, ended, chosen, shares, hidden.stride(0),
         config.rms_norm_eps, config.routed_scaling_factor, H=size, **_told(config),
-        BLOCK_N=EXPERTS_OF_ONE, BLOCK_K=min(2048, power_of_two(size)), num_warps=4,
+        BLOCK_N=EXPERTS_OF_ONE, BLOCK_K=min(2048, power_of_two(size)),
+        **launch(num_warps=4),
     )  # fmt: skip
     return chosen, shares
 

@@ -12,6 +12,7 @@ from typing import Any
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 from glimt.engine.quantization import Scaled, Weight
 
@@ -22,6 +23,46 @@ INTERPRETED: bool = bool(triton.knobs.runtime.interpret)
 STAGES: tl.constexpr = tl.constexpr(3)
 """Tiles of a weight under way and in use at once. Said of a loop it makes loads that wait for
 nothing, through shared memory, which a compiler leaves out that sees no product of tiles."""
+
+
+overlap = False
+"""Whether a program may begin before the one before it has ended (programmatic dependent launch).
+Off until it is measured; the first launch of a program fixes it for that program's arguments."""
+
+
+def launch(*, num_warps: int, num_stages: int = STAGES.value) -> dict[str, int | bool]:
+    """What a launch is told beside its arguments: warps and stages, and whether it overlaps."""
+    told = {"num_warps": num_warps, "num_stages": num_stages, "PDL": overlap and not INTERPRETED}
+    # The interpreter knows no such option, nor the instructions.
+    return told | {"launch_pdl": True} if told["PDL"] else told
+
+
+@triton.jit
+def touch(
+    weight, row, inside, BYTES: tl.constexpr, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr
+):  # fmt: skip
+    """Have the first WIDTH of rows of a weight brought to the second-level cache, line by line."""
+    line: tl.constexpr = 1024 // weight.dtype.element_ty.primitive_bitwidth
+    for start in range(0, WIDTH, BLOCK_K):
+        at = start + tl.arange(0, (BLOCK_K + line - 1) // line) * line
+        wanted = inside[:, None] & (at < WIDTH)[None, :]
+        place = tl.where(wanted, row.to(tl.int64)[:, None] * BYTES + at[None, :], 0)
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [weight + place],
+            dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
+
+
+@triton.jit
+def begin(PDL: tl.constexpr):
+    """Wait for what came before, of which nothing was read or overwritten so far.
+
+    Only then what comes after may begin: so when it runs, all but this program's predecessors have
+    ended, and what they wrote may be read without waiting.
+    """
+    if PDL:
+        gdc_wait()
+        gdc_launch_dependents()
 
 
 @triton.jit
