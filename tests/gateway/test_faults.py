@@ -186,8 +186,10 @@ class House:
             for name in names
         }
         self.history = History(clock)
-        roads = Roads(available, providers, stats=self.history, clock=clock, settings=settings)
-        self.gateway = Gateway(registry or Registry(), self, Meter(clock), clock=clock, roads=roads)
+        self.roads = Roads(available, providers, stats=self.history, clock=clock, settings=settings)
+        self.gateway = Gateway(
+            registry or Registry(), self, Meter(clock), clock=clock, roads=self.roads
+        )
         self.request = Request(
             model="glm-4.7-flash",
             messages=(Message(role="user", parts=(TextPart("hi"),)),),

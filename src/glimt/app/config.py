@@ -227,7 +227,7 @@ def _check(config: Config) -> None:
     if config.http.max_answer_s is not None and not config.http.max_answer_s > 0:
         raise ConfigError("http.max_answer_s: must be more than 0; leave it out for no limit.")
     for name, value in msgspec.structs.asdict(config.attempts).items():
-        if not isinstance(value, bool) and not value > 0:
+        if value is not None and not isinstance(value, bool) and not value > 0:
             raise ConfigError(f"attempts.{name}: must be more than 0.")
     try:
         Naming(config.rules, config.presets).check()

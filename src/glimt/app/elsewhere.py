@@ -19,6 +19,7 @@ from glimt.data.measurements import MeasurementStore
 from glimt.gateway.history import History
 from glimt.gateway.keeping import HistoryKeeper
 from glimt.gateway.meter import Meter
+from glimt.gateway.probes import Probes
 from glimt.gateway.roads import Roads
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
@@ -83,15 +84,21 @@ class Elsewhere:
             settings=config.attempts,
             meter=meter,
         )
+        every_s = config.attempts.probe_s
+        self._probes = None if every_s is None else Probes(self.roads.probe, every_s)
         logger: Any = structlog.get_logger()
         logger.info("gateway.elsewhere", providers=sorted(rows))
 
     def start(self) -> None:
         """Remember what was seen of the places before, and go on to write it down."""
         self._keeper.start()
+        if self._probes is not None:
+            self._probes.start()
 
     async def close(self) -> None:
         """End the connections, and write down what was seen."""
+        if self._probes is not None:
+            await self._probes.close()
         await self._http.close()
         await self._keeper.close()
 

@@ -47,6 +47,8 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         total_s: For all attempts of one answer together.
         hedge: Whether the next place is asked too when the first takes longer to its first output
             than nineteen of twenty of its answers did; the first to say something answers.
+        probe_s: A place that nobody asked for so long is asked a question of a few tokens; without
+            this none is.
     """
 
     connect_s: float = 5.0
@@ -54,6 +56,7 @@ class AttemptSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     idle_s: float = 90.0
     total_s: float = 1800.0
     hedge: bool = False
+    probe_s: float | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +140,17 @@ class Attempts:
         finally:
             if (outcome := trail.outcome()) is not None:
                 self._stats.record(outcome)
+
+    async def probe(self, request: Request, step: Step) -> None:
+        """Ask one place for nobody, and record how it went."""
+        trail = Trail(request, [step.target], start_s=self._clock.monotonic(), explain=str)
+        events = self._attempt(request, step, trail)
+        try:
+            async with closing(events):
+                async for _ in events:
+                    pass
+        except GlimtError as error:
+            self._logger.info("gateway.probe_failed", place=step.deployment.id, code=error.code)
 
     async def _answer(
         self, request: Request, steps: Sequence[Step], trail: Trail

@@ -22,6 +22,7 @@ from glimt.gateway.needs import conversation
 from glimt.gateway.places import Places
 from glimt.gateway.plan import Plan, nobody_left, plan
 from glimt.gateway.policy import Policy
+from glimt.gateway.probes import question
 from glimt.gateway.registry import Deployment as Registered, Registry
 from glimt.gateway.stats import Stats
 from glimt.gateway.sticky import Moved
@@ -115,6 +116,17 @@ class Roads:
             keep=lambda deployment: self._keep(request, steps, held, deployment),
         )
 
+    async def probe(self, quiet_s: float) -> None:
+        """Ask those, one after another, of whom nothing was seen for so many seconds.
+
+        Who told us to wait is left alone.
+        """
+        for deployment in self._available.deployments:
+            waits = self._circuits.wait_s(frozenset({deployment.id}))
+            if waits or self._stats.summary(deployment.id, quiet_s).num_attempts:
+                continue
+            await self.attempts.probe(question(deployment.model), self._elsewhere(deployment))
+
     def _keep(self, request: Request, steps: Sequence[Step], held: str, answered: str) -> None:
         """A conversation that was answered elsewhere than the plan would have it stays there.
 
@@ -135,6 +147,9 @@ class Roads:
                 continues=True,
                 thinks_on=True,
             )
+        return self._elsewhere(deployment)
+
+    def _elsewhere(self, deployment: Deployment) -> Step:
         row = self._available.providers[deployment.provider]
         own = FREE if row.self_hosted else None
         return Step(
