@@ -45,12 +45,8 @@ def vercel_pricing(candidate: Candidate) -> Pricing:
     prices = candidate.prices
     if prices is None:
         return {}
-    shown: Pricing = {
-        "input": per_token(prices.input),
-        "output": per_token(prices.output),
-        "input_cache_read": per_token(_or(prices.cache_read, prices.input)),
-        "input_cache_write": per_token(_or(prices.cache_write, prices.input)),
-    }
+    tokens = _tokens(prices)
+    shown: Pricing = {"input": tokens.pop("prompt"), "output": tokens.pop("completion"), **tokens}
     if prices.tiers:
         for name in ("input", "output"):
             shown[f"{name}_tiers"] = _tiers(prices, name)

@@ -154,12 +154,13 @@ Batch: TypeAlias = Sequence[Event]
 """Events that were there at once, in order; whoever gets one leaves it as it is."""
 
 
-_OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
+"""What of an answer a client waits for."""
 
 
 def has_output(batch: Batch) -> bool:
     """Whether there is anything of the answer itself in it."""
-    return any(type(event) in _OUTPUT for event in batch)
+    return any(type(event) in OUTPUT for event in batch)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

@@ -178,7 +178,7 @@ class Gateway:
             require_ready(self._readiness.report())
             raise
 
-    def _attempt(self, road: Road, request: Request, start_s: float = 0.0) -> AsyncIterator[Batch]:
+    def _attempt(self, road: Road, request: Request, start_s: float) -> AsyncIterator[Batch]:
         if self._roads is not None:
             return self._roads.attempts.answer(
                 request, road.steps, start_s=start_s, explain=road.explain, keep=road.keep

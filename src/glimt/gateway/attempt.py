@@ -259,9 +259,7 @@ class Attempts:
         """The same. A place that would say another word than the last is asked again, behind it."""
         for exact in (False, True):
             said.exact = exact
-            request = said.request(
-                thinks_on=step.thinks_on, anew=said.begun and not _goes_on(said, step)
-            )
+            request = said.request(thinks_on=step.thinks_on, anew=not _goes_on(said, step))
             events = said.events(self._attempt(request, step, trail), holds=holds)
             try:
                 async with closing(events):

@@ -10,14 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from glimt.core.errors import GlimtError
-from glimt.core.events import (
-    Batch,
-    Finished,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from glimt.core.events import Batch, Finished, has_output
 from glimt.core.parts import ReasoningPart
 from glimt.core.request import Request
 from glimt.gateway.closing import closing
@@ -29,7 +22,6 @@ if TYPE_CHECKING:
 MIN_ANSWERS: Final = 20
 """Of the last half hour; of fewer, nobody knows what is slow."""
 GIVEN_UP: Final = "given_up"
-_SAYS: Final = (TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta, Finished)
 
 
 def repeatable(request: Request) -> bool:
@@ -78,7 +70,7 @@ class _Runner:
     async def _read(self) -> None:
         async for batch in self.events:
             self.begun.append(batch)
-            if any(isinstance(event, _SAYS) for event in batch):
+            if has_output(batch) or (batch and isinstance(batch[-1], Finished)):
                 return
 
     async def close(self) -> None:

@@ -3,24 +3,12 @@
 Knows events and the clock; what becomes of the record is for `gateway.stats`.
 """
 
-from typing import Final
-
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError
-from glimt.core.events import (
-    Batch,
-    Finished,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStarted,
-)
+from glimt.core.events import OUTPUT, Batch, Finished, ToolCallStarted
 from glimt.core.request import Request
 from glimt.gateway.hedge import GIVEN_UP
 from glimt.gateway.stats import Fault, Outcome, fault_of
-
-OUTPUT: Final = frozenset({TextDelta, ReasoningDelta, ToolCallStarted, ToolCallDelta})
-"""What a client waits for."""
 
 
 class Seen:

@@ -14,10 +14,7 @@ import msgspec
 from glimt.catalog.types import ProviderRow
 from glimt.core.clock import Clock
 from glimt.core.errors import GlimtError, UnsupportedParameter
-from glimt.core.events import (
-    Batch,
-    Event,
-)
+from glimt.core.events import Batch, Event
 from glimt.core.provider import ModelInfo
 from glimt.core.request import Request
 from glimt.providers.http import Http, Response
@@ -61,6 +58,7 @@ class RemoteProvider:
     ) -> None:
         self._row = row
         self._wire = WIRES[row.wire]
+        self._url = row.base_url.rstrip("/") + self._wire.path
         self._http = http
         self._clock = clock
         self._secrets = tuple(keys)
@@ -139,10 +137,6 @@ class RemoteProvider:
         given = next((m.max_output_tokens for m in self._models if m.id == request.model), limit)
         sampling = msgspec.structs.replace(request.sampling, max_tokens=min(limit, given))
         return msgspec.structs.replace(request, sampling=sampling)
-
-    @property
-    def _url(self) -> str:
-        return self._row.base_url.rstrip("/") + self._wire.path
 
     @asynccontextmanager
     async def _post(self, url: str, body: bytes, model: str) -> AsyncGenerator[Response]:
