@@ -158,7 +158,7 @@ async def test_no_deadline_costs_nothing():
     """Without one the provider's own iterator is read."""
     built, _ = gateway(ScriptedProvider(say("a")))
     assert await read(built.answer(ask(None))) == say("a")
-    attempt = built._attempt(built._plan(ask(None)), ask(None))
+    attempt = built._attempt(built._plan(ask(None)), ask(None), 0.0)
     assert not isinstance(attempt, Deadline)
 
 
