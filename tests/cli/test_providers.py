@@ -97,6 +97,15 @@ def test_a_key_that_is_right(home: Path, server: ScriptedServer, said, status: i
     assert kept_keys(home) == {"ZAI_API_KEY": KEY}
 
 
+def test_a_place_of_ones_own_that_wants_a_key(home: Path, server: ScriptedServer, said):
+    """No key is blamed that nobody sent: how to give one is said."""
+    server.error = (401, "who are you?")
+    place = ("--base-url", f"{server.url}/v1", "--model", "glm-4.7-flash=nano")
+    code, text = said("add", "rack", *place, given=KEY)
+    assert code == 1
+    assert "it wants a key: say --key" in text
+
+
 def test_a_place_that_cannot_be_reached(home: Path, said):
     """Nothing is written."""
     (home / "config.toml").write_text('[providers.zai]\nbase_url = "http://127.0.0.1:9/v1"\n')

@@ -56,6 +56,20 @@ def test_mistakes_in_settings_are_named(capsys, settings, text, said):
     assert said in capsys.readouterr().err
 
 
+def test_names_mean_what_they_mean_to_the_server(capsys, settings):
+    """Presets are unpacked and rules kept, as for a request."""
+    (settings / "config.toml").write_text(
+        '[presets.fast]\nmodel = "glm-4.7-flash"\n'
+        '[[rules]]\nmodel = "gpt-*"\nrewrite = "@preset/fast"\n'
+        '[[rules]]\nmodel = "glm-4.6"\ndeny = "too old"\n'
+    )
+    for name in ("@preset/fast", "gpt-4o"):
+        assert main(["route", name]) == 0
+        assert "1. zai/glm-4.7-flash" in capsys.readouterr().out
+    assert main(["route", "glm-4.6"]) == 1
+    assert "too old" in capsys.readouterr().err
+
+
 def test_an_unknown_model(capsys):
     """What the catalog does not have is an error that lists what it has."""
     assert main(["route", "gpt-9"]) == 1

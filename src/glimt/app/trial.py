@@ -15,14 +15,11 @@ from glimt.catalog.types import FREE, Deployment, ProviderRow
 from glimt.core.clock import Clock, SystemClock
 from glimt.core.errors import GlimtError, RateLimited
 from glimt.core.events import collect
-from glimt.core.parts import Message, TextPart
-from glimt.core.request import Request, Sampling, Thinking
+from glimt.gateway.probes import question
 from glimt.providers.http import Http
 from glimt.providers.remote import RemoteProvider
 
 LIMIT_S: Final = 30.0
-_TOKENS: Final = 16
-"""The fewest that OpenAI's Responses take."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,17 +51,14 @@ async def tried(
     clock = clock or SystemClock()
     http = Http([row.base_url])
     provider = RemoteProvider(row, http, clock=clock, keys=keys)
-    question = Request(
-        model=deployment.upstream_model,
-        messages=(Message(role="user", parts=(TextPart("Hi"),)),),
-        thinking=Thinking(enabled=False),
-        sampling=Sampling(max_tokens=_TOKENS),
-    )
     start_s = clock.monotonic()
     try:
         async with asyncio.timeout(LIMIT_S):
-            await collect(provider.answer(question))
+            await collect(provider.answer(question(deployment.upstream_model)))
     except GlimtError as error:
+        if error.code == "upstream_key_refused" and not keys:
+            said = "it wants a key: say --key, and give it or pipe it, or --key-env NAME"
+            return Trial(answers=False, knows_us=False, said=said)
         return _failed(error, deployment)
     except TimeoutError:
         said = f"said nothing within {LIMIT_S:g} s"

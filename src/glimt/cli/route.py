@@ -22,6 +22,7 @@ from glimt.core.provider import ModelInfo
 from glimt.core.request import Request, Routing
 from glimt.engine.settings import EngineSettings
 from glimt.gateway.candidates import HERE, candidates, here
+from glimt.gateway.naming import Naming
 from glimt.gateway.plan import Plan, plan
 from glimt.gateway.stats import NoStats
 
@@ -56,15 +57,19 @@ def route(
     _check_names({"prefer": prefer, "only": only}, available)
     options = {"sort": sort, "zdr": zdr}
     routing = Routing(order=prefer, only=only, options=options)
-    found, locked = candidates([model], available, local), _locked(model, available)
+    naming = Naming(settings.rules, settings.presets)
+    request, said = naming.meant(Request(model=model, routing=routing))
+    model = request.model
+    names = (model, *request.routing.models)
+    found, locked = candidates(names, available, local), _locked(model, available)
     if not found and not locked:
         known = dict.fromkeys([*(info.id for info in local), *available.catalog.models])
         raise CommandError(f"There is no model {model!r}. There is: {', '.join(known)}.")
     if lack := _lack_here():
         locked += [f"-  {place.id}: {lack}" for place in found if place.local]
         found = tuple(place for place in found if not place.local)
-    made = plan(Request(model=model, routing=routing), found, NoStats(), settings.routing)
-    lines = [*_explained(made, model), *locked]
+    made = plan(request, found, NoStats(), settings.routing)
+    lines = [*said, *_explained(made, model), *locked]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
